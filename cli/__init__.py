@@ -1,0 +1,1 @@
+"""The command: one file a subcommand. Parses, calls one verb, shows."""

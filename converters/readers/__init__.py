@@ -1,0 +1,1 @@
+"""Model files to graphs: one file a format."""

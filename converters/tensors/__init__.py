@@ -1,0 +1,1 @@
+"""Tensor containers: one file a format, path to lazy tensors by name."""

@@ -1,0 +1,1 @@
+"""Graphs to native objects: one folder a framework."""

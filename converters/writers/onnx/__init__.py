@@ -1,0 +1,1 @@
+"""ONNX Runtime, a framework like the others."""

@@ -1,0 +1,1 @@
+"""ONNX graph to a native torch.nn.Module."""

@@ -1,0 +1,1 @@
+"""Weightless graphs and rename tables: data, and make.py, which makes them."""

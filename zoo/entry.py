@@ -1,0 +1,96 @@
+"""The schema of the registry as values: frozen, standard library only.
+
+A catalog (registry.yaml) is the same facts in YAML; zoo/registry.py reads one into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+ROLES = ("weights", "model", "tokenizer", "labels")
+PERMISSIVE = frozenset(
+    {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "ISC", "Unlicense", "Zlib", "0BSD"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One published file. The digest is the identity; sources are hints of where its bytes may be had, tried in turn."""
+
+    path: str
+    digest: str | None  # "sha256:<64 hex>", or None until the first fetch
+    size_bytes: int | None
+    published: str | None  # what its author pins, if less than a whole SHA-256: "sha256-8:11ad3fa6", "sha1:<40 hex>", "md5:<32 hex>"
+    sources: tuple[str, ...]  # "https://...", "hf:repo@revision/path", "package:name==version", "file:/path"
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """What the author states, as SPDX spells it; None where nothing is stated. `stated` says where."""
+
+    weights: str | None = None
+    code: str | None = None
+    dataset: str | None = None
+    stated: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """`permissive`, `restricted` (any other stated licence), `non-commercial` or `unknown`: of the weights."""
+        if self.weights is None:
+            return "unknown"
+        if "-NC-" in self.weights.upper() or self.weights.upper().endswith("-NC"):
+            return "non-commercial"
+        return "permissive" if self.weights in PERMISSIVE else "restricted"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One set of trained weights of an architecture, with all that belongs to the weights and not to the architecture."""
+
+    tag: str
+    publisher: str
+    files: Mapping[str, tuple[File, ...]]  # by role; several files of one role are shards
+    license: License = License()
+    dataset: str | None = None  # gives the labels (zoo/tasks/labels)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
+    rename: str | None = None  # a table in zoo/architectures/renames
+    unused: tuple[str, ...] = ()  # tensors of the file that the architecture has no use for; a trailing * matches
+    tested: date | None = None  # fetched and run on that day; None: never
+    unavailable: date | None = None
+
+    def of(self, role: str) -> tuple[File, ...]:
+        """The files of a role, or an empty tuple."""
+        return self.files.get(role, ())
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The size of everything to be fetched, or None if the publisher states it for no file."""
+        sizes = [f.size_bytes for files in self.files.values() for f in files]
+        return sum(s for s in sizes if s) if any(sizes) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A name in the registry. The first of `weights` is what the bare name means."""
+
+    name: str  # "resnet50", or "namespace/name" for a catalog with a namespace
+    title: str
+    task: str
+    architecture: str | None  # "timm/resnet50"; None where the model file carries its own graph
+    weights: Mapping[str, Weights]
+    parts: Mapping[str, str] = field(default_factory=dict)  # a model of models: part -> name of an entry
+    paper: str | None = None
+    params: int | None = None
+    aliases: tuple[str, ...] = ()
+    deprecated: str | None = None  # a note that names what to use instead
+    catalog: str = ""  # the file that states it
+
+    @property
+    def default(self) -> Weights | None:
+        """The weights of the bare name; None for a model of models, which has parts instead."""
+        return next(iter(self.weights.values()), None)

@@ -1,0 +1,143 @@
+"""Graph + tensors -> bound graph, by name, in total: nothing is guessed, nothing is left over in silence.
+
+Every parameter of the graph gets exactly one tensor of the file (directly, by renaming, or under a tied name); every
+tensor of the file is bound, or declared `unused` by whoever wrote the entry. A layer's own counter that the file lacks
+is zero, as a new layer's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx_ir as ir
+
+from zoo.converters.graph import PARAMETER, parameters, tied_names
+from zoo.errors import BindError, nearest
+
+Tensor = ir.TensorProtocol
+SHOWN = 5  # names of each kind that an error lists
+WIDENS = {  # conversions that lose nothing
+    (ir.DataType.FLOAT16, ir.DataType.FLOAT),
+    (ir.DataType.BFLOAT16, ir.DataType.FLOAT),
+    (ir.DataType.FLOAT16, ir.DataType.DOUBLE),
+    (ir.DataType.BFLOAT16, ir.DataType.DOUBLE),
+    (ir.DataType.FLOAT, ir.DataType.DOUBLE),
+}
+
+
+def bind(
+    model: ir.Model,
+    tensors: Mapping[str, Tensor],
+    *,
+    rename: Mapping[str, str] | None = None,
+    unused: Sequence[str] = (),
+) -> ir.Model:
+    """A copy of a weightless model whose parameters are initializers that hold `tensors`, lazy as they came.
+
+    `rename` maps the file's names to the graph's; `unused` are names or patterns (`pooler.dense.*`) of tensors that the
+    graph has no use for. A float16 or bfloat16 tensor of a float32 parameter is widened when it is read, which is exact.
+
+    Raises BindError with what is missing, left over or of another shape or dtype, and the nearest names.
+    """
+    bound = model.clone()
+    wanted = parameters(bound.graph)
+    given = {(rename or {}).get(name, name): tensor for name, tensor in tensors.items()}
+    if len(given) < len(tensors):
+        raise BindError(f"{len(tensors) - len(given)} tensors of the file have the same name after renaming")
+    taken: set[str] = set()
+    missing, misfits = [], []
+    for name, value in wanted.items():
+        name_in_file = next((n for n in (name, *tied_names(value)) if n in given), None)
+        if name_in_file is None and value.metadata_props[PARAMETER] == "counter":
+            _fill(value, ir.tensor(np.zeros(_sizes(value), dtype=_dtype(value).numpy()), name=name))
+        elif name_in_file is None:
+            missing.append(name)
+        elif reason := _misfit(value, given[name_in_file]):
+            misfits.append(f"{name}: {reason}")
+            taken.add(name_in_file)
+        else:
+            _fill(value, _as_dtype(given[name_in_file], name, _dtype(value)))
+            taken.update(n for n in (name_in_file, *tied_names(value)) if n in given)
+    left_over = [n for n in given if n not in taken and not any(fnmatchcase(n, pattern) for pattern in unused)]
+    if missing or left_over or misfits:
+        raise BindError(_complaint(bound.graph.name or "the graph", missing, left_over, misfits))
+    filled = {value: None for value in wanted.values()}
+    inputs = [v for v in bound.graph.inputs if v not in filled]
+    bound.graph.inputs.clear()
+    bound.graph.inputs.extend(inputs)
+    for value in filled:
+        bound.graph.register_initializer(value)
+    return bound
+
+
+def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
+    """The reverse of `bind`, for a model file that holds both: (its weightless graph, its tensors by name).
+
+    A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element. Integers
+    and scalars are the graph's own arithmetic and stay in it as constants.
+    """
+    weightless = model.clone()
+    tensors: dict[str, Tensor] = {}
+    for name, value in list(weightless.graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or tensor.size <= 1 or not (tensor.dtype.is_floating_point() or tensor.dtype.bitwidth == 8):
+            continue
+        tensors[name] = tensor
+        value.metadata_props.setdefault(PARAMETER, "parameter")
+        value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+        value.const_value = None
+        del weightless.graph.initializers[name]
+        if value not in weightless.graph.inputs:
+            weightless.graph.inputs.append(value)
+    return weightless, tensors
+
+
+def _sizes(value: ir.Value) -> tuple[int, ...]:
+    return tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
+
+
+def _dtype(value: ir.Value) -> ir.DataType:
+    return value.dtype or ir.DataType.FLOAT
+
+
+def _misfit(value: ir.Value, tensor: Tensor) -> str:
+    have, want = tuple(tensor.shape), _sizes(value)
+    if tuple(have) != want:
+        return f"shape {list(have)} in the file, {list(want)} in the graph"
+    if tensor.dtype != _dtype(value) and (tensor.dtype, _dtype(value)) not in WIDENS:
+        return f"dtype {tensor.dtype.name} in the file, {_dtype(value).name} in the graph"
+    return ""
+
+
+def _as_dtype(tensor: Tensor, name: str, dtype: ir.DataType) -> Tensor:
+    if tensor.dtype == dtype:
+        return tensor
+    return ir.LazyTensor(
+        lambda: ir.tensor(tensor.numpy().astype(dtype.numpy())), dtype=dtype, shape=ir.Shape(tensor.shape), name=name
+    )
+
+
+def _fill(value: ir.Value, tensor: Tensor) -> None:
+    value.const_value = tensor
+
+
+def _complaint(graph: str, missing: list[str], left_over: list[str], misfits: list[str]) -> str:
+    lines = [f"the weights do not fit {graph}"]
+    lines += _listed("missing in the file", missing, near=left_over)
+    lines += _listed("left over in the file", left_over, near=())
+    lines += _listed("of another shape or dtype", misfits, near=())
+    return "\n  ".join(lines)
+
+
+def _listed(what: str, names: Sequence[str], near: Iterable[str]) -> list[str]:
+    if not names:
+        return []
+    rows = []
+    for name in names[:SHOWN]:
+        close = nearest(name, near, 2)
+        rows.append(f"  {name}" + (f" (the file has {', '.join(close)})" if close else ""))
+    if len(names) > SHOWN:
+        rows.append(f"  ... and {len(names) - SHOWN:,} more")
+    return [f"{len(names):,} {what}:", *rows]

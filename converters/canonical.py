@@ -1,0 +1,149 @@
+"""The canonical graph: written once, read by every writer.
+
+    functions inlined, save our own; one opset (graph.OPSET); constants and shape arithmetic folded; types and shapes known;
+    nodes that do nothing and nodes that nobody reads gone.
+
+Each pass is provably an identity on what the graph computes, and `canonical` of a canonical graph changes nothing.
+The graph is weightless here (graph.py), so a pass can neither look at a weight nor copy one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from zoo.converters.fold import dims, fold_constants, fold_shapes, replace
+from zoo.converters.graph import DOMAIN, OPSET, PATH, all_nodes
+from zoo.errors import HubError
+
+MAX_ROUNDS = 8  # each round folds what the round before made known; real graphs need two or three
+
+
+def canonical(model: ir.Model) -> ir.Model:
+    """Bring a weightless model into canonical form, in place, and return it. Raises HubError for a newer opset."""
+    common.InlinePass(criteria=lambda function: function.domain != DOMAIN)(model)
+    model = lift(model)
+    for _ in range(MAX_ROUNDS):
+        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        changed = fold_constants(model) | cast_like(model) | fold_shapes(model) | drop_no_ops(model)
+        common.RemoveUnusedNodesPass()(model)
+        if not changed:
+            break
+    drop_zero_biases(model)
+    common.DeduplicateInitializersPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)
+    return model
+
+
+def lift(model: ir.Model) -> ir.Model:
+    """The same model at OPSET, by onnx's own version converter.
+
+    The converter drops node metadata and model-local functions: both are carried across, the first by value names.
+    """
+    version = model.opset_imports.get("", OPSET)
+    if version == OPSET:
+        return model
+    if version > OPSET:
+        raise HubError(
+            f"the graph {model.graph.name!r} has opset {version}; this version of polyzoo reads up to {OPSET}",
+            hint="Export it with an older opset, or upgrade polyzoo.",
+        )
+    lifted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), OPSET))
+    paths = {out.name: node.metadata_props for node in all_nodes(model.graph) for out in node.outputs}
+    for node in all_nodes(lifted.graph):
+        for out in node.outputs:
+            if PATH in paths.get(out.name, {}):
+                node.metadata_props[PATH] = paths[out.name][PATH]
+    marks = {v.name: v.metadata_props for v in (*model.graph.inputs, *model.graph.initializers.values())}
+    for value in (*lifted.graph.inputs, *lifted.graph.initializers.values()):
+        value.metadata_props.update(marks.get(value.name, {}))
+    lifted.metadata_props.update(model.metadata_props)
+    lifted.functions.update(model.functions)
+    for domain, number in model.opset_imports.items():
+        lifted.opset_imports.setdefault(domain, number)
+    return lifted
+
+
+def cast_like(model: ir.Model) -> bool:
+    """CastLike(x, y) -> Cast(x, to=dtype of y), where that dtype is known."""
+    changed = False
+    for node in model.graph:
+        if (
+            node.op_type == "CastLike"
+            and not node.domain
+            and (like := node.inputs[1]) is not None
+            and like.dtype is not None
+        ):
+            node.op_type = "Cast"
+            node.attributes["to"] = ir.AttrInt64("to", like.dtype.value)
+            node.resize_inputs(1)
+            changed = True
+    return changed
+
+
+def _same_dtype(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    return x is not None and x.dtype is not None and x.dtype.value == node.attributes.get_int("to", 0)
+
+
+def _same_shape(node: ir.Node) -> bool:
+    """The output has the input's shape: every size known by number, or by the same name."""
+    x, y = node.inputs[0], node.outputs[0]
+    if x is None or x.shape is None or y.shape is None:
+        return False
+    ours, theirs = dims(x), dims(y)
+    return ours == theirs and not any(isinstance(d, str) and d.startswith("?") for d in ours or ())
+
+
+def _whole(node: ir.Node) -> bool:
+    steps = node.inputs[4] if len(node.inputs) > 4 else None
+    forward = steps is None or (steps.const_value is not None and bool(np.all(steps.const_value.numpy() == 1)))
+    return forward and _same_shape(node)  # a slice with step 1 that keeps the size keeps every element
+
+
+def _no_pads(node: ir.Node) -> bool:
+    pads = node.inputs[1]
+    return pads is not None and pads.const_value is not None and not pads.const_value.numpy().any()
+
+
+# op type -> whether this node gives back its first input, unchanged
+NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
+    "Identity": lambda node: True,
+    "Cast": _same_dtype,
+    "Reshape": _same_shape,
+    "Expand": _same_shape,
+    "Slice": _whole,
+    "Pad": _no_pads,
+    "Concat": lambda node: len(node.inputs) == 1,
+    "Transpose": lambda node: (
+        list(node.attributes.get_ints("perm", [-1]))
+        == list(range(len(node.inputs[0].shape or ()) if node.inputs[0] else 0))
+    ),
+}
+
+
+def drop_no_ops(model: ir.Model) -> bool:
+    """Let the readers of a node that gives back its input read that input."""
+    changed, outputs = False, set(model.graph.outputs)
+    for node in list(model.graph):
+        x = node.inputs[0] if node.inputs else None
+        if node.domain or x is None or node.op_type not in NO_OPS or node.outputs[0] in outputs:
+            continue
+        if node.outputs[0].uses() and NO_OPS[node.op_type](node):
+            replace(node, 0, x)
+            changed = True
+    return changed
+
+
+def drop_zero_biases(model: ir.Model) -> None:
+    """Conv(x, W, 0) -> Conv(x, W): the bias that an exporter makes up is no parameter."""
+    for node in model.graph:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.inputs) > 2 and not node.domain:
+            bias = node.inputs[2]
+            if bias is not None and bias.const_value is not None and not bias.const_value.numpy().any():
+                node.resize_inputs(2)

@@ -1,0 +1,256 @@
+"""Constants and shape arithmetic: what can be computed without the inputs is computed once.
+
+f(c1, c2, ...)                    -> constant        every input known
+Shape(x)[i], x: [N, 3, ...]       -> constant        the sizes asked for are known
+Reshape(x, Concat(Shape(x)[0],…)) -> Reshape(x, [0 or -1, …])   all sizes but one known, or copied from x's own place
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from zoo.converters.graph import constant
+
+NOT_FOLDED = {
+    *("Constant", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"),
+    *("Dropout", "If", "Loop", "Scan", "SequenceMap", "SequenceEmpty", "SequenceConstruct", "Optional"),
+}
+MAX_ELEMENTS = 1 << 22  # a folded constant larger than this costs more to store than its node costs to run
+
+
+def replace(node: ir.Node, index: int, value: ir.Value) -> None:
+    """Let everybody who reads output `index` of `node` read `value`; a graph output keeps its own name and node."""
+    ir.convenience.replace_all_uses_with(node.outputs[index], value)
+
+
+def fold_constants(model: ir.Model) -> bool:
+    """Evaluate every node whose inputs are all known, with onnx's reference evaluator; True if anything was."""
+    graph, changed = model.graph, False
+    outputs = set(graph.outputs)
+    opsets = dict(model.opset_imports)
+    for node in list(graph):
+        if node.op_type == "Constant" and not node.domain and node.outputs[0] not in outputs:
+            replace(node, 0, constant(graph, node.outputs[0].name or "constant", _attribute_value(node)))
+            changed = True
+        elif _foldable(node) and not outputs.intersection(node.outputs):
+            arrays = _evaluate(node, opsets)
+            if any(np.asarray(a).size > MAX_ELEMENTS for a in arrays):
+                continue
+            for i, array in enumerate(arrays):
+                replace(node, i, constant(graph, node.outputs[i].name or node.op_type, array))
+            changed = True
+        else:
+            continue
+        graph.remove(node, safe=True)
+    return changed
+
+
+def _foldable(node: ir.Node) -> bool:
+    return (
+        not node.domain
+        and node.op_type not in NOT_FOLDED
+        and len(node.inputs) > 0
+        and all(v is None or v.const_value is not None for v in node.inputs)
+        and not any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+    )
+
+
+def _evaluate(node: ir.Node, opsets: dict[str, int]) -> list[Any]:
+    proto = ir.to_proto(node)
+    feeds = {v.name: v.const_value.numpy() for v in node.inputs if v is not None and v.const_value is not None}
+    result: list[Any] = ReferenceEvaluator(proto, opsets=opsets).run(None, feeds)
+    return result
+
+
+def _attribute_value(node: ir.Node) -> Any:
+    (name, attr) = next(iter(node.attributes.items()))
+    if name == "value":
+        return attr.as_tensor()
+    if name.startswith("value_string"):
+        return np.array(attr.value, dtype=object)
+    return np.array(attr.value, dtype=np.float32 if "float" in name else np.int64)
+
+
+class Sizes(NamedTuple):
+    """An integer scalar or vector of which some members are known; a str stands for one unknown number."""
+
+    items: tuple[int | str, ...]
+    rank: int
+
+    @property
+    def array(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+        """The numbers, if all are known."""
+        if any(isinstance(i, str) for i in self.items):
+            return None
+        return np.array(self.items if self.rank else self.items[0], dtype=np.int64)
+
+
+def dims(value: ir.Value) -> tuple[int | str, ...] | None:
+    """The shape of a value, a free size by its name; None if the rank is unknown."""
+    if value.shape is None:
+        return None
+    return tuple(d if isinstance(d, int) else d.value or f"?{value.name}.{i}" for i, d in enumerate(value.shape))
+
+
+def sizes(graph: ir.Graph) -> dict[ir.Value, Sizes]:
+    """What is known of the small integer vectors that shape arithmetic is made of (at most 16 members each)."""
+    known: dict[ir.Value, Sizes] = {}
+    for node in graph:
+        rule = RULES.get(node.op_type) if not node.domain else None
+        args = [None if v is None else known.get(v) or _of_constant(v) for v in node.inputs]
+        found = rule(node, args) if rule else None
+        if found is None:
+            found = _unknown(node.outputs[0]) if len(node.outputs) == 1 else None
+        if found is not None:
+            known[node.outputs[0]] = found
+    return known
+
+
+def _of_constant(value: ir.Value) -> Sizes | None:
+    tensor = value.const_value
+    if tensor is None or len(tensor.shape) > 1 or tensor.size > 16 or not tensor.dtype.is_integer():
+        return None
+    return Sizes(tuple(int(i) for i in tensor.numpy().reshape(-1)), len(tensor.shape))
+
+
+def _unknown(value: ir.Value) -> Sizes | None:
+    if value.dtype != ir.DataType.INT64 or value.shape is None or len(value.shape) > 1:
+        return None
+    n = 1 if len(value.shape) == 0 else value.shape[0]
+    if not isinstance(n, int) or n > 16:
+        return None
+    return Sizes(tuple(f"?{value.name}.{i}" for i in range(n)), len(value.shape))
+
+
+def _shape(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    x = node.inputs[0]
+    shape = dims(x) if x is not None else None
+    if shape is None:
+        return None
+    start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", len(shape))
+    return Sizes(shape[slice(start, end)], 1)
+
+
+def _gather(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    data, indices = args
+    if data is None or indices is None or data.rank != 1 or (at := indices.array) is None:
+        return None
+    return Sizes(tuple(data.items[int(i)] for i in at.reshape(-1)), indices.rank)
+
+
+def _slice(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    arrays = [None if a is None else a.array for a in args[1:]]
+    if args[0] is None or args[0].rank != 1 or any(a is None or a.size != 1 for a in arrays):
+        return None
+    start, end, *rest = (int(a.reshape(-1)[0]) for a in arrays if a is not None)
+    step = rest[1] if len(rest) > 1 else 1  # between them the axis, which can only be 0
+    return Sizes(args[0].items[start:end:step], 1)
+
+
+def _concat(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    if any(a is None or a.rank != 1 for a in args):
+        return None
+    return Sizes(tuple(i for a in args if a is not None for i in a.items), 1)
+
+
+def _reranked(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    rank = None if node.outputs[0].shape is None else len(node.outputs[0].shape)
+    if args[0] is None or rank is None or rank > 1 or (rank == 0 and len(args[0].items) != 1):
+        return None
+    return Sizes(args[0].items, rank)
+
+
+def _same(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    return args[0] if node.outputs[0].dtype is not None and node.outputs[0].dtype.is_integer() else None
+
+
+def _arithmetic(f: Callable[[int, int], int], neutral: int | None) -> Callable[..., Sizes | None]:
+    def rule(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+        a, b = args[0], args[1]
+        if a is None or b is None or (len(a.items) != len(b.items) and 1 not in (len(a.items), len(b.items))):
+            return None
+        n = max(len(a.items), len(b.items))
+        pairs = zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)
+        out: list[int | str] = []
+        for i, (x, y) in enumerate(pairs):
+            if isinstance(x, int) and isinstance(y, int):
+                out.append(f(x, y))
+            elif y == neutral:
+                out.append(x)
+            elif x == neutral and f in (_add, math.prod, _mul):
+                out.append(y)
+            else:
+                out.append(f"?{node.outputs[0].name}.{i}")
+        return Sizes(tuple(out), max(a.rank, b.rank))
+
+    return rule
+
+
+def _add(x: int, y: int) -> int:
+    return x + y
+
+
+def _mul(x: int, y: int) -> int:
+    return x * y
+
+
+def _div(x: int, y: int) -> int:
+    return int(math.copysign(abs(x) // abs(y), x * y)) if y else 0  # ONNX divides integers towards zero
+
+
+RULES: dict[str, Callable[[ir.Node, Sequence[Sizes | None]], Sizes | None]] = {
+    "Shape": _shape,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Squeeze": _reranked,
+    "Unsqueeze": _reranked,
+    "Reshape": _reranked,
+    "Identity": _same,
+    "Cast": _same,
+    "Add": _arithmetic(_add, 0),
+    "Sub": _arithmetic(lambda x, y: x - y, 0),
+    "Mul": _arithmetic(_mul, 1),
+    "Div": _arithmetic(_div, 1),
+}
+
+
+def fold_shapes(model: ir.Model) -> bool:
+    """Known sizes become constants, a Reshape's computed shape a constant one with 0 and -1; True if anything did."""
+    graph, changed = model.graph, False
+    known = sizes(graph)
+    outputs = set(graph.outputs)
+    for node in list(graph):
+        value = node.outputs[0]
+        if value in known and value not in outputs and value.uses() and (array := known[value].array) is not None:
+            dtype = value.dtype.numpy() if value.dtype is not None else np.int64
+            replace(node, 0, constant(graph, value.name or "size", array.astype(dtype)))
+            changed = True
+        elif node.op_type == "Reshape" and not node.domain and (target := _target(node, known)) is not None:
+            node.replace_input_with(1, constant(graph, f"{value.name}_shape", np.array(target, dtype=np.int64)))
+            node.attributes["allowzero"] = ir.AttrInt64("allowzero", 0)
+            changed = True
+    return changed
+
+
+def _target(node: ir.Node, known: dict[ir.Value, Sizes]) -> list[int] | None:
+    x, shape = node.inputs
+    if x is None or shape is None or shape.const_value is not None or shape not in known:
+        return None
+    wanted, have = known[shape].items, dims(x) or ()
+    target = [
+        0 if isinstance(w, str) and i < len(have) and have[i] == w else -1 if isinstance(w, str) else w
+        for i, w in enumerate(wanted)
+    ]
+    # a literal 0 would now mean "copy"; two unknown sizes can't be told apart
+    if target.count(-1) > 1 or any(w == 0 for w in wanted if isinstance(w, int)):
+        return None
+    if target.count(-1) == 0 and target.count(0) == 1:  # -1 reads better than 0 and means the same
+        target[target.index(0)] = -1
+    return target

@@ -1,0 +1,146 @@
+"""Bytes of a file as tensors: one copy-on-write mapping a file, and views of it that are checked before they are made."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+
+from zoo.errors import Malformed
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Array = np.ndarray[Any, np.dtype[Any]]
+DType = np.dtype[Any]
+Source = Bytes | Callable[[], Bytes]  # mapped bytes, or what inflates them when they are asked for
+Tensor = ir.TensorProtocol
+
+MAX_RANK = 32  # NumPy 1's limit; no published tensor has more than 8
+MAX_DIM = 1 << 48
+# A view may repeat its bytes (`expand`). One that repeats them up to more than this is no weight but an attack on memory.
+MAX_REPEATED_BYTES = 64 << 20
+
+# NumPy's and ml_dtypes' names, which are also those of the `dtype=` options of every verb.
+DTYPES: dict[str, DType] = {
+    name: np.dtype(name)
+    for name in "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 float32 float64 complex64 complex128".split()
+} | {
+    name: np.dtype(getattr(ml_dtypes, name))
+    for name in "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu".split()
+}
+ONNX_TYPES: dict[DType, ir.DataType] = {dtype: ir.DataType.from_numpy(dtype) for dtype in DTYPES.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """A file's bytes twice: `data` to parse (indexing gives int, slicing gives bytes), `array` to make views of."""
+
+    path: Path
+    data: mmap.mmap | bytes
+    array: Bytes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def slice(self, offset: int, size_bytes: int, what: str) -> Bytes:
+        """The bytes [offset, offset + size_bytes) without a copy; Malformed, naming `what`, when the file hasn't got them."""
+        if not 0 <= offset <= offset + size_bytes <= len(self.data):
+            raise Malformed(
+                self.path, f"{what} should have {size_bytes:,} bytes, the file ends at {len(self):,}", offset=max(offset, 0)
+            )
+        return self.array[offset : offset + size_bytes]
+
+
+def map_file(path: Path) -> MappedFile:
+    """Map a file copy-on-write: tensors over it can be trained in place, and the file never changes.
+
+    (An in-place step over a read-only mapping kills the process.) Raises OSError when the file can't be opened.
+    """
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # mmap refuses an empty file
+            return MappedFile(path, b"", np.empty(0, np.uint8))
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return MappedFile(path, data, np.frombuffer(data, np.uint8))
+
+
+def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides of a shape, in elements.
+
+    >>> contiguous((2, 3, 4))
+    (12, 4, 1)
+    """
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def fault(size_bytes: int, itemsize: int, shape: Sequence[int], strides: Sequence[int], offset: int) -> str | None:
+    """Why these sizes, strides and offset (in elements) don't fit `size_bytes` bytes; None when they do."""
+    if len(shape) > MAX_RANK or len(shape) != len(strides):
+        return f"{len(shape)} sizes and {len(strides)} strides"
+    if offset < 0 or any(not 0 <= n <= MAX_DIM for n in shape) or any(s < 0 for s in strides):
+        return f"shape {tuple(shape)}, strides {tuple(strides)}, offset {offset}: a number is negative or beyond reason"
+    if (numel := prod(shape)) == 0:
+        return None if prod(n or 1 for n in shape) <= MAX_DIM else f"shape {tuple(shape)} is beyond reason"
+    end = offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if end * itemsize > size_bytes:
+        return f"shape {tuple(shape)} needs {end * itemsize:,} bytes of {size_bytes:,}"
+    if numel * itemsize > max(size_bytes, MAX_REPEATED_BYTES):
+        return f"shape {tuple(shape)} repeats {size_bytes:,} bytes to {numel * itemsize:,}"
+    return None
+
+
+def tensor(
+    path: Path,
+    name: str,
+    source: Source,
+    size_bytes: int,
+    dtype: DType,
+    shape: Sequence[int],
+    *,
+    strides: Sequence[int] | None = None,
+    offset: int = 0,
+    big_endian: bool = False,
+) -> Tensor:
+    """A tensor over `source`, which has `size_bytes` bytes; `strides` and `offset` count elements.
+
+    Mapped bytes of this machine's byte order become a view; others are inflated or swapped each time they are asked for, so
+    that they take memory only while somebody uses them. Raises Malformed when the view doesn't fit the bytes.
+    """
+    strides = contiguous(shape) if strides is None else strides
+    if why := fault(size_bytes, dtype.itemsize, shape, strides, offset):
+        raise Malformed(path, f"tensor {name!r}: {why}")
+    shape = tuple(shape)
+    itemsize, swap = dtype.itemsize, big_endian != (sys.byteorder == "big") and dtype.itemsize > 1
+    onnx_type = ONNX_TYPES[dtype]
+
+    def lay(data: Bytes) -> Array:
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        return np.ndarray(shape, dtype, data, offset * itemsize, [s * itemsize for s in strides])
+
+    if isinstance(source, np.ndarray) and not swap:
+        return ir.Tensor(lay(source), onnx_type, shape=ir.Shape(shape), name=name)
+
+    def evaluate() -> Tensor:
+        array = lay(source if isinstance(source, np.ndarray) else source())
+        return ir.Tensor(swapped(array) if swap else array, onnx_type, shape=ir.Shape(shape), name=name)
+
+    return ir.LazyTensor(evaluate, onnx_type, ir.Shape(shape), name=name)
+
+
+def swapped(array: Array) -> Array:
+    """A copy with each number's bytes in the other order; of a complex number, its two parts each."""
+    array = np.ascontiguousarray(array)
+    width = array.itemsize // 2 if array.dtype.kind == "c" else array.itemsize
+    return array.view(f"u{width}").byteswap().view(array.dtype).reshape(array.shape)

@@ -1,0 +1,73 @@
+"""What all tests share: a store of their own, groups for pytest-xdist, and what a skip may mean in CI.
+
+A skip is right where a developer lacks a framework. In CI every framework is there, so that a skip is a test that
+silently no longer runs: with CI=true it fails, unless its reason names one of ALLOWED.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = os.environ.get("ZOO_TEST_ENVIRONMENT", "")  # "all" or "latest", set by the Makefile
+ALLOWED = ("gpu", "../shared") + (("mxnet",) if ENVIRONMENT == "latest" else ())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test sees the user's store, tokens or catalogs: the variables go before a module of ours is imported."""
+    home = Path(os.environ.get("ZOO_TEST_HOME") or ROOT / ".pytest_cache" / "zoo-home")
+    for name in list(os.environ):
+        if name.startswith("ZOO_") and not name.startswith("ZOO_TEST_") or name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+            del os.environ[name]
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["ZOO_HOME"] = str(home.resolve())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, and share its fixtures and framework: `--dist=loadgroup` reads the mark."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _strict(report: Report) -> Report:
+    """The report; where it is a skip that CI must not have, a failure with the reason of the skip."""
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if not any(word in reason.lower() for word in ALLOWED):
+            report.outcome = "failed"
+            report.longrepr = f"{report.nodeid}: a skip that CI must not have ({reason}); allowed: {', '.join(ALLOWED)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _strict((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _strict((yield))
+
+
+@pytest.fixture(scope="session")
+def zoo_home() -> Path:
+    """The store of all sessions and of their processes: real weights are fetched once."""
+    return Path(os.environ["ZOO_HOME"])
+
+
+@pytest.fixture
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with nothing in it, for this test alone and the processes that it starts."""
+    home = tmp_path / "zoo-home"
+    monkeypatch.setenv("ZOO_HOME", str(home))
+    return home

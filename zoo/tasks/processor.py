@@ -1,0 +1,133 @@
+"""What every task's Processor can do, and the one that almost all of them are: a reader and a function of the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from zoo.converters.runner import Array
+from zoo.errors import BadInput
+from zoo.tasks.results import Result
+
+Feeds = dict[str, Array]
+Outputs = Mapping[str, Array]
+Steps = Generator[tuple[str, Feeds], Outputs, list[Result]]
+
+
+class Sample(Protocol):
+    """One input, read: what a batch is made of, and what an answer may still want to know of it."""
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in a batch, in bytes."""
+
+
+class Processor(Protocol):
+    """Raw input -> sample -> batch of arrays -> (somebody runs the model) -> answers. Immutable, so threads may share it."""
+
+    @property
+    def max_batch(self) -> int | None:
+        """How many samples one batch may have: 1 where each has a size of its own, None for any number."""
+
+    def feeding(self, names: Sequence[str], part: str = "") -> Processor:
+        """The same, giving its arrays the names of a graph's inputs. Raises BadInput when they don't fit."""
+
+    def read(self, x: Any) -> Any:
+        """One raw input, decoded and transformed: a Sample. Raises BadInput naming it."""
+
+    def batch(self, samples: Sequence[Any]) -> Feeds:
+        """Samples as arrays with a batch axis, by the names of the graph's inputs."""
+
+    def prepare(self, inputs: Sequence[Any]) -> Feeds:
+        """Raw inputs as arrays with a batch axis: `batch` of each `read`."""
+
+    def answers(self, outputs: Outputs, samples: Sequence[Any], **options: Any) -> list[Result]:
+        """One answer a sample, from the graph's outputs by name. `samples` are those that the batch was made of."""
+
+    def steps(self, samples: Sequence[Any], **options: Any) -> Steps:
+        """The whole way as a generator: it yields (part, feeds), is sent that part's outputs, and returns the answers.
+
+        A model of one graph takes one step, of the part "". So a Processor never touches a Runner, and who owns the
+        Runners needs to know nothing of the task.
+        """
+
+
+Parts = Mapping[str, Processor]
+
+
+class Reader(Protocol):
+    """The first half of a Processor: raw inputs to arrays."""
+
+    max_batch: int | None
+
+    def feeding(self, names: Sequence[str]) -> Reader:
+        """The same under the names of a graph's inputs."""
+
+    def read(self, x: Any) -> Any:
+        """One raw input as a Sample."""
+
+    def batch(self, samples: Sequence[Any]) -> Feeds:
+        """Samples as arrays with a batch axis."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """The Processor of a model of one graph: a Reader, and a function of the outputs and the samples."""
+
+    reader: Reader
+    answer: Callable[..., list[Result]]
+
+    @property
+    def max_batch(self) -> int | None:
+        """The reader's."""
+        return self.reader.max_batch
+
+    def feeding(self, names: Sequence[str], part: str = "") -> Single:
+        """The same, giving its arrays the names of a graph's inputs."""
+        if part:
+            raise BadInput(f"this model is one graph and has no part {part!r}")
+        return replace(self, reader=self.reader.feeding(names))
+
+    def read(self, x: Any) -> Any:
+        """One raw input as a Sample."""
+        return self.reader.read(x)
+
+    def batch(self, samples: Sequence[Any]) -> Feeds:
+        """Samples as arrays with a batch axis, by the names of the graph's inputs."""
+        return self.reader.batch(samples)
+
+    def prepare(self, inputs: Sequence[Any]) -> Feeds:
+        """Raw inputs as arrays with a batch axis."""
+        return self.batch([self.read(x) for x in inputs])
+
+    def answers(self, outputs: Outputs, samples: Sequence[Any], **options: Any) -> list[Result]:
+        """One answer a sample."""
+        return self.answer(outputs, samples, **options)
+
+    def steps(self, samples: Sequence[Any], **options: Any) -> Steps:
+        """One step."""
+        outputs = yield "", self.batch(samples)
+        return self.answers(outputs, samples, **options)
+
+
+def chosen(outputs: Outputs, name: str | None) -> Array:
+    """The output that an answer is made of: the only one, or of several the one that the entry's `output.name` names."""
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if name in outputs:
+        return outputs[name]
+    have = ", ".join(map(repr, outputs))
+    if name is None:
+        raise BadInput(f"the model has {len(outputs)} outputs: {have}", hint="Name the one to use as `output.name`.")
+    raise BadInput(f"the model has no output {name!r}; it has {have}")
+
+
+def rows(outputs: Outputs, name: str | None, count: int, rank: int, what: str) -> Array:
+    """The chosen output as float32, checked to be `count` rows and of a rank: what a task can make answers of."""
+    array = chosen(outputs, name)
+    if array.ndim != rank or array.shape[0] != count:
+        raise BadInput(f"{what}: the model gave an array of shape {list(array.shape)} for {count} inputs, not {what}")
+    return np.asarray(array, np.float32)

@@ -20,33 +20,24 @@ BASE := .venv/made-$(VERSION)
 TEST := .venv-test/made-$(VERSION)
 LATEST := .venv-latest/made-$(VERSION)
 
-# $(call environment,FOLDER,WHAT TO INSTALL): anew, since neither uv nor pip takes out what is no longer asked for.
-define environment
-	@test -n "$(VERSION)" || { echo "make: '$(PYTHON)' does not run; name a Python of 3.11 or newer: make $(MAKECMDGOALS) PYTHON=..." >&2; exit 1; }
-	rm -rf $(1)
-	@if [ -n "$(UV)" ] && echo "$(UV): making $(1)" \
-	    && $(UV) venv --quiet --seed --python "$$("$(PYTHON)" -c 'import sys; print(sys.executable)')" $(1) \
-	    && $(UV) pip install --quiet --python $(1)/bin/python $(2); then :; \
-	else echo "pip: making $(1)" && rm -rf $(1) && "$(PYTHON)" -m venv $(1) \
-	    && $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2); fi
-	@touch $@
-endef
-
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
 
 setup: $(BASE) $(TEST) ## both environments: .venv (the base install alone) and .venv-test (every framework)
 
-$(BASE): pyproject.toml setup.py constraints/base.txt
-	$(call environment,.venv,-c constraints/base.txt -e .)
+$(BASE): pyproject.toml setup.py tools/environment constraints/base.txt
+	@UV="$(UV)" tools/environment .venv "$(PYTHON)" constraints/base.txt
+	@touch $@
 
-$(TEST): pyproject.toml setup.py constraints/tools.in constraints/test.in constraints/test.txt
+$(TEST): pyproject.toml setup.py tools/environment constraints/tools.in constraints/test.in constraints/test.txt
 	@case "$(VERSION)" in ""|3.11.*) ;; *) echo "make: .venv-test is for Python 3.11 (MXNet's numpy), and $(PYTHON) is $(VERSION);" \
 	    "make $(MAKECMDGOALS) PYTHON=python3.11, or make test-latest" >&2; exit 1;; esac
-	$(call environment,.venv-test,-c constraints/test.txt -r constraints/test.in -e .)
+	@UV="$(UV)" tools/environment .venv-test "$(PYTHON)" constraints/test.txt constraints/test.in
+	@touch $@
 
-$(LATEST): pyproject.toml setup.py constraints/tools.in constraints/latest.in constraints/latest.txt
-	$(call environment,.venv-latest,-c constraints/latest.txt -r constraints/latest.in -e .)
+$(LATEST): pyproject.toml setup.py tools/environment constraints/tools.in constraints/latest.in constraints/latest.txt
+	@UV="$(UV)" tools/environment .venv-latest "$(PYTHON)" constraints/latest.txt constraints/latest.in
+	@touch $@
 
 # A store of its own and empty, so that each run shows the fetching and the check of every digest.
 demo: export ZOO_HOME = $(CURDIR)/.venv/demo-store

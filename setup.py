@@ -18,7 +18,7 @@ class BuildWithIndex(build_py):
         if self.editable_mode:
             return
         sys.path.insert(0, str(HERE))  # a build backend runs without the project on its path
-        from zoo.registry import compile_index
+        from zoo.index import compile_index
 
         built = Path(self.build_lib, "zoo")
         compile_index(built / "registry.yaml", built / "registry.sqlite")

@@ -63,7 +63,7 @@ def bind(
     left_over = [n for n in given if n not in taken and not any(fnmatchcase(n, pattern) for pattern in unused)]
     if missing or left_over or misfits:
         raise BindError(_complaint(bound.graph.name or "the graph", missing, left_over, misfits))
-    filled = {value: None for value in wanted.values()}
+    filled = dict.fromkeys(wanted.values())
     inputs = [v for v in bound.graph.inputs if v not in filled]
     bound.graph.inputs.clear()
     bound.graph.inputs.extend(inputs)

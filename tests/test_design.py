@@ -10,11 +10,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import zoo
 
@@ -188,8 +191,8 @@ def test_an_architecture_is_small_and_says_where_it_comes_from(path):
     assert path.stat().st_size < 64 * 1024
     model = onnx.load_from_string(gzip.decompress(path.read_bytes()))
     made_by = json.loads({prop.key: prop.value for prop in model.metadata_props}["zoo.made_by"])
-    assert {"package", "version", "exporter", "opset"} <= made_by.keys()
-    assert all(made_by[key] for key in ("package", "version", "exporter", "opset"))
+    assert re.fullmatch(r"[\w-]+ \d+(\.\w+)+", made_by["package"]), "the publisher's package and its version"
+    assert re.fullmatch(r"[\w-]+ \d+(\.\w+)+ .+", made_by["exporter"]), "package, version, and the call"
     assert made_by["opset"] in {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
 
 
@@ -211,7 +214,7 @@ def test_a_released_architecture_never_changes():
 
 def files_of_ours() -> Iterator[Path]:
     """What is, or would be, committed."""
-    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    git = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
         if (path := ROOT / name).is_file() and not path.is_symlink():
@@ -232,6 +235,32 @@ def test_no_file_names_a_registrys_host_or_a_place_on_one_machine():
     assert [] == found
 
 
+@pytest.mark.parametrize("name", ["base", "test", "latest"])
+def test_every_dependency_is_pinned_to_a_version_that_it_allows(name):
+    lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()
+    pins: dict[str, list[str]] = {}
+    for pin in (Requirement(line) for line in lines if not line.lstrip().startswith("#")):
+        assert pin.url is None and {"=="} == {part.operator for part in pin.specifier}, pin
+        pins.setdefault(canonicalize_name(pin.name), []).extend(part.version for part in pin.specifier)
+    for wanted in map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]):
+        assert pins.get(canonicalize_name(wanted.name)), f"{wanted.name} is not pinned: make constraints"
+        assert all(wanted.specifier.contains(version) for version in pins[canonicalize_name(wanted.name)]), wanted
+
+
 def test_the_links_that_make_zoo_one_package_stand():
     links = {name: os.readlink(ROOT / "zoo" / name) for name in ("cli", "converters", "registry.yaml")}
     assert {"cli": "../cli", "converters": "../converters", "registry.yaml": "../registry.yaml"} == links
+
+
+@pytest.mark.parametrize(
+    ("reason", "failed"), [("torch is not installed", 1), ("wants a GPU", 0), ("needs ../shared", 0)]
+)
+def test_a_skip_that_ci_must_not_have_fails_there(tmp_path, reason, failed):
+    (tmp_path / "conftest.py").write_bytes((ROOT / "tests" / "conftest.py").read_bytes())
+    (tmp_path / "test_it.py").write_text(f"import pytest\ndef test_it():\n    pytest.skip({reason!r})\n")
+    ci = os.environ | {"CI": "true", "ZOO_TEST_HOME": str(tmp_path / "home")}
+    words = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path)
+    done = subprocess.run(
+        [str(word) for word in words], cwd=tmp_path, env=ci, capture_output=True, text=True, timeout=120
+    )
+    assert (failed, bool(failed)) == (done.returncode, reason in done.stdout), done.stdout

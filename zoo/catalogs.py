@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from zoo.errors import EntryError
 from zoo.home import home
@@ -21,8 +21,7 @@ _ITEM = re.compile(rf"{_ADDRESS}|[^,{re.escape(os.pathsep)}]+")
 _PIN = re.compile(r"(https?://[^#\s]+)#sha256=([0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One catalog: `label` is what errors and entries call it; its bytes are a file's, or an address' with a known digest."""
 
     label: str
@@ -40,10 +39,10 @@ class Source:
         if self.path is not None:
             return self.path
         from zoo.entry import File
-        from zoo.store import Store
+        from zoo.store import default_store
 
         name = self.label.rpartition("/")[2] or "catalog.yaml"
-        return Store().fetch(File(name, f"sha256:{self.sha256}", None, None, (self.label,)), name=self.label)
+        return default_store().fetch(File(name, f"sha256:{self.sha256}", None, None, (self.label,)), name=self.label)
 
 
 def sources() -> list[Source]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from zoo import schema, yamltree
 from zoo.catalogs import Source
-from zoo.entry import License, ModelEntry, Weights, plain
+from zoo.entry import ModelEntry, Weights, plain
 from zoo.errors import EntryError, did_you_mean
 from zoo.names import normal
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE model (name TEXT PRIMARY KEY, place INTEGER, title TEXT, task TEXT, architecture TEXT, params INTEGER,
-  frameworks TEXT, deprecated TEXT, terms TEXT, doc TEXT);
-CREATE TABLE weights (model TEXT, place INTEGER, tag TEXT, publisher TEXT, license TEXT, kind TEXT, top1 REAL, size INTEGER,
+CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT, title TEXT, task TEXT, architecture TEXT, params INTEGER, frameworks TEXT,
+  deprecated TEXT);
+CREATE TABLE weights (model INTEGER, place INTEGER, tag TEXT, publisher TEXT, license TEXT, kind TEXT, top1 REAL, size INTEGER,
   tested TEXT, unavailable TEXT, PRIMARY KEY (model, place)) WITHOUT ROWID;
-CREATE TABLE name (key TEXT PRIMARY KEY, model TEXT, tag TEXT, former INTEGER) WITHOUT ROWID;
-"""
+CREATE TABLE name (key TEXT PRIMARY KEY, model INTEGER, tag TEXT, former INTEGER) WITHOUT ROWID;
+CREATE TABLE terms (model INTEGER PRIMARY KEY, terms TEXT);
+CREATE TABLE doc (model INTEGER PRIMARY KEY, doc TEXT);
+"""  # ids are in the order of names; long columns stand apart, so that a listing reads few pages
 
 
 @dataclass
@@ -42,11 +44,16 @@ def compiled(found: Sequence[Source], stamp: str) -> bytes:
     index = sqlite3.connect(":memory:")
     index.executescript(TABLES)
     index.execute("INSERT INTO meta VALUES ('stamp', ?)", (stamp,))
-    for place, name in enumerate(sorted(merged.entries, key=natural)):
+    ids = {name: place for place, name in enumerate(sorted(merged.entries, key=natural))}
+    for name, id in ids.items():
         entry = merged.entries[name]
-        index.execute("INSERT INTO model VALUES (?,?,?,?,?,?,?,?,?,?)", _model_row(place, entry))
-        index.executemany("INSERT INTO weights VALUES (?,?,?,?,?,?,?,?,?,?)", _weights_rows(entry, merged.entries))
-    index.executemany("INSERT INTO name VALUES (?,?,?,?)", [(key, *whom) for key, whom in sorted(merged.names.items())])
+        index.execute("INSERT INTO model VALUES (?,?,?,?,?,?,?,?)", (id, *_model_row(entry)))
+        index.executemany("INSERT INTO weights VALUES (?,?,?,?,?,?,?,?,?,?)", [(id, *row) for row in _weights_rows(entry, merged)])
+        index.execute("INSERT INTO terms VALUES (?,?)", (id, _terms(entry)))
+        doc = json.dumps(plain(entry), ensure_ascii=False, separators=(",", ":"))
+        index.execute("INSERT INTO doc VALUES (?,?)", (id, doc))
+    found_by = [(key, ids[name], tag, former) for key, (name, tag, former) in sorted(merged.names.items())]
+    index.executemany("INSERT INTO name VALUES (?,?,?,?)", found_by)
     index.commit()
     return index.serialize()
 
@@ -56,13 +63,30 @@ def add(merged: Merged, catalog: schema.Catalog) -> None:
     for name in catalog.replaces:
         _remove(merged, catalog, name)
     for name, entry in catalog.entries.items():
+        if catalog.is_yielding and (entry := _what_is_new(merged, entry)) is None:
+            continue
         for stated, tag, former in _all_names(entry):
-            _claim(merged, catalog, stated, (name, tag, former), shown=name)
-        merged.entries[name], merged.lines[name] = entry, catalog.lines[name]
+            _claim(merged, catalog, stated, (entry.name, tag, former), shown=name)
+        merged.entries[entry.name] = entry
+        merged.lines.setdefault(entry.name, catalog.lines[name])
     for name in catalog.replaces:
         if normal(name) not in merged.names:  # the catalog's namespace stands before its own entry: the bare name goes to it
             own = next(own for own in catalog.entries if normal(own).rpartition("/")[2] == normal(name).rpartition("/")[2])
             _claim(merged, catalog, name, (own, None, False), shown=own)
+
+
+def _what_is_new(merged: Merged, entry: ModelEntry) -> ModelEntry | None:
+    """Of a yielding catalog's entry what no earlier one states: itself, or the known entry with further weights, or nothing."""
+    taken = merged.names
+    known = merged.entries.get(taken[normal(entry.name)][0]) if normal(entry.name) in taken else None
+    weights = {tag: replace(w, aliases=tuple(a for a in w.aliases if normal(a) not in taken)) for tag, w in entry.weights.items()}
+    if known is None:
+        aliases, formerly = (tuple(n for n in names if normal(n) not in taken) for names in (entry.aliases, entry.formerly))
+        return replace(entry, weights=weights, aliases=aliases, formerly=formerly)
+    more = {tag: w for tag, w in weights.items() if tag not in known.weights}
+    if not more or known.architecture != entry.architecture or known.parts:
+        return None
+    return replace(known, weights={**known.weights, **more})
 
 
 def _all_names(entry: ModelEntry) -> list[tuple[str, str | None, bool]]:
@@ -110,20 +134,28 @@ def check_parts(merged: Merged) -> None:
     """Every part of a model of models names an entry that has weights itself."""
     for name, entry in merged.entries.items():
         for part, target in entry.parts.items():
-            bare, _, tag = target.partition(":")
-            whom = merged.names.get(normal(bare))
-            found = merged.entries.get(whom[0]) if whom else None
-            problem = (
-                f"no model of the name {target!r}. {did_you_mean(bare, merged.entries)}".strip()
-                if found is None
-                else f"{target!r} is a model of parts itself"
-                if found.parts
-                else f"{found.name!r} has no weights {tag!r}; it has {', '.join(found.weights)}"
-                if tag and tag not in found.weights
-                else ""
-            )
-            if problem:
+            if problem := _problem_of_part(merged, target):
                 raise EntryError(problem, file=entry.catalog, line=merged.lines[name], entry=name, field=f"parts.{part}")
+
+
+def _problem_of_part(merged: Merged, target: str) -> str:
+    bare, _, tag = target.partition(":")
+    whom = merged.names.get(normal(bare))
+    if whom is None:
+        return f"no model of the name {target!r}. {did_you_mean(bare, merged.entries)}".strip()
+    found = merged.entries[whom[0]]
+    if found.parts:
+        return f"{target!r} is a model of parts itself"
+    if tag and tag not in found.weights:
+        return f"{found.name!r} has no weights {tag!r}; it has {', '.join(found.weights)}"
+    return ""
+
+
+def _part(merged: Merged, target: str) -> Weights:
+    bare, _, tag = target.partition(":")
+    name, alias_tag, _ = merged.names[normal(bare)]
+    weights = merged.entries[name].weights
+    return weights[tag or alias_tag or next(iter(weights))]
 
 
 def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
@@ -133,49 +165,43 @@ def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     return (*((not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces), (False, -1, space))
 
 
-def _model_row(place: int, entry: ModelEntry) -> tuple[object, ...]:
-    bare = entry.name.rpartition("/")[2]
+def _model_row(entry: ModelEntry) -> tuple[object, ...]:
+    return entry.name, entry.title, entry.task, entry.architecture, entry.params, " ".join(entry.frameworks), entry.deprecated
+
+
+def _terms(entry: ModelEntry) -> str:
+    """All that a search looks at, a line each."""
     tags = [f"{entry.name}:{tag}" for tag in entry.weights]
-    publishers = dict.fromkeys(w.publisher for w in entry.weights.values())
-    own = [alias for w in entry.weights.values() for alias in w.aliases]
-    terms = dict.fromkeys((entry.name, bare, entry.title, *entry.aliases, *own, *tags, *publishers, entry.architecture or ""))
-    doc = json.dumps(plain(entry), ensure_ascii=False, separators=(",", ":"))
-    searched = "\n".join(normal(term) for term in terms if term)
-    frameworks = " ".join(entry.frameworks)
-    return entry.name, place, entry.title, entry.task, entry.architecture, entry.params, frameworks, entry.deprecated, searched, doc
+    of_weights = [term for w in entry.weights.values() for term in (w.publisher, *w.aliases)]
+    bare = entry.name.rpartition("/")[2]
+    terms = (entry.name, bare, entry.title, *entry.aliases, *tags, *of_weights, entry.architecture or "")
+    return "\n".join(dict.fromkeys(normal(term) for term in terms if term))
 
 
-def _weights_rows(entry: ModelEntry, entries: Mapping[str, ModelEntry]) -> list[tuple[object, ...]]:
+def _weights_rows(entry: ModelEntry, merged: Merged) -> list[tuple[object, ...]]:
     if entry.parts:
-        return [(entry.name, 0, "", *_facts_of_parts(entry, entries))]
-    return [(entry.name, i, tag, *_facts(w, w.license, w.size_bytes)) for i, (tag, w) in enumerate(entry.weights.items())]
+        return [(0, "", *_facts_of_parts([_part(merged, target) for target in entry.parts.values()]))]
+    return [(i, tag, *_facts(w)) for i, (tag, w) in enumerate(entry.weights.items())]
 
 
-def _facts(w: Weights, license: License, size_bytes: int | None) -> tuple[object, ...]:
+def _facts(w: Weights) -> tuple[object, ...]:
     days = (d.isoformat() if d else None for d in (w.tested, w.unavailable))
-    return w.publisher, license.weights, license.kind, w.metrics.get("top1"), size_bytes, *days
+    return w.publisher, w.license.weights, w.license.kind, w.metrics.get("top1"), w.size_bytes, *days
 
 
-def _facts_of_parts(entry: ModelEntry, entries: Mapping[str, ModelEntry]) -> tuple[object, ...]:
-    """What holds of a model of models: sizes add up, a fact that differs between parts is none, the last missing day counts."""
-    chosen = []
-    for target in entry.parts.values():
-        name, _, tag = target.partition(":")
-        part = entries[name] if name in entries else next(e for e in entries.values() if normal(name) in map(normal, e.aliases))
-        weights = part.weights[tag] if tag else part.default
-        assert weights is not None  # check_parts has seen to it
-        chosen.append(weights)
-    licenses = {w.license.weights for w in chosen}
-    kinds = {w.license.kind for w in chosen}
-    kind = next(k for k in ("unknown", "non-commercial", "restricted", "permissive") if k in kinds)
-    sizes, tested = [w.size_bytes for w in chosen], [w.tested for w in chosen]
-    gone = [w.unavailable for w in chosen if w.unavailable]
+def _facts_of_parts(parts: Sequence[Weights]) -> tuple[object, ...]:
+    """What holds of a model of models: sizes add up, the least free licence counts, and what one part lacks the whole lacks."""
+    licenses = {w.license.weights for w in parts}
+    kinds = {w.license.kind for w in parts}
+    sizes = [w.size_bytes for w in parts if w.size_bytes]
+    tested = [w.tested for w in parts if w.tested]
+    gone = [w.unavailable for w in parts if w.unavailable]
     return (
-        ", ".join(dict.fromkeys(w.publisher for w in chosen)),
+        ", ".join(dict.fromkeys(w.publisher for w in parts)),
         licenses.pop() if len(licenses) == 1 else None,
-        kind,
+        next(kind for kind in ("unknown", "non-commercial", "restricted", "permissive") if kind in kinds),
         None,
-        sum(s for s in sizes if s) if all(sizes) else None,
-        max(d for d in tested if d).isoformat() if all(tested) else None,
+        sum(sizes) if len(sizes) == len(parts) else None,
+        max(tested).isoformat() if len(tested) == len(parts) else None,
         min(gone).isoformat() if gone else None,
     )

@@ -11,22 +11,13 @@ from datetime import date
 from os import PathLike, fspath
 from typing import Any
 
+from zoo.names import LICENSE_KINDS as LICENSE_KINDS
+from zoo.names import TASKS as TASKS
+
 ROLES = ("weights", "model", "tokenizer", "labels")
-TASKS = (
-    "image-classification",
-    "text-classification",
-    "sentence-embedding",
-    "feature-extraction",
-    "emotion",
-    "ocr",
-    "text-detection",
-    "text-direction",
-    "text-recognition",
-)
 PERMISSIVE = frozenset(
     {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "ISC", "Unlicense", "Zlib", "0BSD"}
 )
-LICENSE_KINDS = ("permissive", "restricted", "non-commercial", "unknown")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ A message says what happened, with names and numbers; `hint` is the next step. T
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from os import PathLike
 
@@ -35,6 +34,8 @@ def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:
     >>> nearest("resnt50", ["resnet50", "resnet18", "vit-b-16"], 1)
     ['resnet50']
     """
+    import difflib  # 6 ms that only a mistake has to pay
+
     return difflib.get_close_matches(word, list(known), n=n, cutoff=0.5)
 
 

@@ -9,7 +9,6 @@ made in memory.
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 from functools import lru_cache
 from pathlib import Path
@@ -22,13 +21,16 @@ HERE = Path(__file__).parent
 CODE = ("schema.py", "yamltree.py", "compiler.py", "entry.py")  # what decides which index a catalog becomes
 
 
-def connect() -> sqlite3.Connection:
-    """The index of all catalogs that count now, read-only; made first if need be. Raises EntryError for a catalog's mistake."""
+def connect(*, afresh: bool = False) -> sqlite3.Connection:
+    """The index of all catalogs that count now, read-only; made first if need be, or if `afresh`.
+
+    Raises EntryError for a catalog's mistake.
+    """
     found = sources()
     stamp = _stamp(found)
     shipped = HERE / "registry.sqlite"
     made = home() / "index" / f"{stamp[:32]}.sqlite"
-    for path in (shipped, made) if len(found) == 1 else (made,):
+    for path in () if afresh else (shipped, made) if len(found) == 1 else (made,):
         if (index := _open(path, stamp)) is not None:
             return index
     image = _image(tuple(found), stamp)
@@ -44,7 +46,7 @@ def compile_index(catalog: Path, out: Path) -> None:
     Raises EntryError for a mistake in the catalog.
     """
     found = [Source(BUILT_IN, Path(catalog))]
-    _write(_image(tuple(found), _stamp(found)), Path(out))
+    Path(out).write_bytes(_image(tuple(found), _stamp(found)))
 
 
 def _stamp(found: list[Source]) -> str:
@@ -82,24 +84,12 @@ def _image(found: tuple[Source, ...], stamp: str) -> bytes:
 
 def _keep(image: bytes, path: Path) -> None:
     """Write the index and drop the oldest beyond KEPT; a folder that can't be written keeps none."""
+    from zoo.durable import write_atomically
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(image, path)
+        write_atomically(path, image)
         others = sorted(path.parent.glob("*.sqlite"), key=lambda each: each.stat().st_mtime_ns, reverse=True)
         for each in others[KEPT:]:
             each.unlink(missing_ok=True)
     except OSError:  # the index in memory answers; `zoo doctor` says that the folder can't be written
         return
-
-
-def _write(image: bytes, path: Path) -> None:
-    """Write beside, flush, and rename: a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        with open(part, "xb") as file:
-            file.write(image)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,6 +1,23 @@
-"""How a name that somebody typed is compared with the registry's."""
+"""The words of the registry, and how a name that somebody typed is compared with its own. Imports nothing."""
 
 from __future__ import annotations
+
+TASKS = (
+    "image-classification",
+    "text-classification",
+    "sentence-embedding",
+    "feature-extraction",
+    "emotion",
+    "ocr",
+    "text-detection",
+    "text-direction",
+    "text-recognition",
+)
+LICENSE_KINDS = ("permissive", "restricted", "non-commercial", "unknown")
+
+
+class FormerName(DeprecationWarning):
+    """A name of the past was used; the message says the name of today."""
 
 
 def normal(name: str) -> str:

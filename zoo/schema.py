@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, NoReturn, TypeAlias
 
-from zoo.entry import PERMISSIVE, ROLES, TASKS, File, License, ModelEntry, Weights
+from zoo.entry import PERMISSIVE, ROLES, TASKS, File, License, ModelEntry, Weights, plain
 from zoo.errors import EntryError, did_you_mean
 from zoo.yamltree import Node
 
@@ -115,6 +115,11 @@ def one_of(*words: str) -> Check:
         return str(node.value)
 
     return check
+
+
+def maybe(item: Check) -> Check:
+    """What `item` takes, or null."""
+    return lambda node, place: None if node.value is None else item(node, place)
 
 
 def either(*checks: Check, expected: str) -> Check:
@@ -223,38 +228,33 @@ def percent(node: Node, place: Place) -> float:
 _name = like(NAME, "lower-case letters and digits joined by '-' or '.', such as 'vit-b-16'")
 _alias = like(PUBLISHED_NAME, "a name such as 'resnet50.a1_in1k' or 'google-bert/bert-base-uncased'")
 _web = like(re.compile(r"https?://\S+"), "an address that begins with https://")
-_per_channel = either(number, listing(number, lengths=(1, 3, 4)), expected="a number, or one for each channel")
-_pair = listing(whole, lengths=(2,))
 
+# What the fields of `input` and `output` mean is said, and checked against each other, in zoo/tasks; here is what each may hold.
 IMAGE = {
-    "size": _pair,  # [height, width] of what the network gets
-    "resize": either(whole, _pair, expected="the shorter side, or [height, width]"),
-    "interpolation": one_of("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
-    "crop": number,  # size / resize
-    "mode": one_of("RGB", "BGR", "L"),
-    "scale": number,  # what a grey level is multiplied with before mean and std
-    "mean": _per_channel,
-    "std": _per_channel,
+    "size": listing(maybe(whole), lengths=(2,)),  # [height, width]
+    "resize": either(whole, listing(whole, lengths=(2,)), expected="the shorter side, or [height, width]"),
+    "crop": number,
+    "mode": one_of("center", "squash", "border", "free", "line"),
+    "interpolation": one_of("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming"),
+    "antialias": truth,
+    "scale": number,
+    "mean": listing(number, lengths=(1, 3)),
+    "std": listing(number, lengths=(1, 3)),
+    "channels": one_of("rgb", "bgr", "grey"),
     "layout": one_of("NCHW", "NHWC"),
-    "channels": whole,
-    "pad": _per_channel,
-    "keep_ratio": truth,
-    "limit_side": whole,  # text detection: the side that `limit_type` speaks of
-    "limit_type": one_of("min", "max"),
-    "multiple_of": whole,
+    "min_side": whole,
+    "multiple": whole,
+    "min_width": whole,
+    "name": text,
 }
-TEXT = {"max_length": whole, "lowercase": truth, "prefix": text}
+TEXT = {"max_length": whole, "pad": text, "names": table(one_of("input_ids", "attention_mask", "token_type_ids"))}
 OUTPUT = {
-    "name": text,  # the graph's output that is the answer, where it has several
-    "pooling": one_of("mean", "cls", "max", "none"),
-    "normalize": either(one_of("l2", "none"), truth, expected="l2 or none"),
-    "activation": one_of("softmax", "sigmoid", "none"),  # what turns the output into probabilities; none: they are
-    "labels": listing(text),
-    "threshold": number,
-    "box_threshold": number,
-    "unclip_ratio": number,
-    "max_candidates": whole,
-    "dilation": truth,
+    "name": text,
+    "names": listing(text),
+    "pooling": one_of("mean", "cls"),
+    "normalize": one_of("l2"),
+    "activation": one_of("softmax", "sigmoid", "none"),
+    "top_k": whole,
 }
 
 FILE = record(
@@ -300,7 +300,11 @@ ENTRY = record(
     },
     required=("title", "task"),
 )
-HEAD = {"namespace": _name, "replaces": listing(_alias)}  # what a catalog says of itself, beside its entries
+HEAD = {  # what a catalog says of itself, beside its entries
+    "namespace": _name,  # stands before the name of each of its entries
+    "replaces": listing(_alias),  # models of earlier catalogs in whose place its own stand
+    "yields": truth,  # of what an earlier catalog states already it keeps silent: the catalogs of `zoo unbundle`
+}
 
 
 def entry(name: str, node: Node, file: str) -> ModelEntry:
@@ -340,7 +344,8 @@ def _weights(tag: str, facts: dict[str, Any], architecture: str | None, node: No
         place.at("files.weights").refuse(_sub(node, "files", "weights"), "weights alone need the entry's field 'architecture'")
     if graphs == ["model"] and architecture is not None:
         place.at("files.model").refuse(_sub(node, "files", "model"), f"a model file has its own graph; this entry's architecture is {architecture!r}")
-    return Weights(**{**facts, "tag": tag, "files": files, "license": License(**facts.get("license", {}))})
+    specs = {kind: plain(facts.get(kind, {})) for kind in ("input", "output")}
+    return Weights(**{**facts, **specs, "tag": tag, "files": files, "license": License(**facts.get("license", {}))})
 
 
 def _file(facts: Mapping[str, Any], node: Node, place: Place) -> File:
@@ -374,6 +379,7 @@ class Catalog:
     entries: Mapping[str, ModelEntry]
     lines: Mapping[str, int]  # name -> line
     replaces: tuple[str, ...] = ()
+    is_yielding: bool = False
 
 
 def catalog(root: Node, file: str) -> Catalog:
@@ -390,7 +396,7 @@ def catalog(root: Node, file: str) -> Catalog:
         made = entry(key, node, file)
         entries[prefix + key] = _namespaced(made, prefix, root.value.keys() - HEAD.keys())
         lines[prefix + key] = node.line
-    return Catalog(file, entries, lines, head.get("replaces", ()))
+    return Catalog(file, entries, lines, head.get("replaces", ()), head.get("yields", False))
 
 
 def _entry_name(key: str, node: Node, file: str, prefix: str) -> None:

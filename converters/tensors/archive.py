@@ -1,7 +1,8 @@
-"""The directory of a zip archive, read from its mapped bytes: where each member's bytes lie, and that they do lie there.
+"""The directory of a zip archive, from its mapped bytes: where each member's bytes lie, and that they do lie there.
 
-`zipfile` opens what it is told to and hides where a stored member begins; weights need the offset (to map them), and a
-hostile archive needs every claim checked against the file first. Written from PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
+`zipfile` opens what it is told to and hides where a stored member begins; weights need the offset (to map them), and
+a hostile archive needs every claim checked against the file first. Written from PKWARE's APPNOTE.TXT 6.3.10, sections
+4.3 to 4.5.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MAX_RATIO = 1_032
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of an archive: its header begins at `start`, its bytes at `offset`, and `packed_bytes` of them stand there."""
+    """One file of an archive: its header begins at `start`, its bytes at `offset`; `packed_bytes` stand there."""
 
     name: str
     start: int
@@ -43,8 +44,9 @@ class Member:
 def directory(file: MappedFile) -> dict[str, Member]:
     """Every member of a zip archive by name, folders left out.
 
-    Checked in file order: the end record, the directory's bounds, then each entry's name, method, sizes and local header,
-    and at the end that no two members share a byte. Raises Malformed or Refused; allocates nothing on a number from the file.
+    Checked in file order: the end record, the directory's bounds, then each entry's name, method, sizes and local
+    header, and at the end that no two members share a byte. Raises Malformed or Refused; allocates nothing on a number
+    from the file.
     """
     members: dict[str, Member] = {}
     start, end = _bounds(file)
@@ -70,10 +72,21 @@ def content(file: MappedFile, member: Member, limit_bytes: int) -> bytes:
     return (packed if isinstance(packed, np.ndarray) else packed()).tobytes()
 
 
+def beginning(file: MappedFile, member: Member, size_bytes: int) -> bytes:
+    """A member's first `size_bytes` bytes, or all of them if it has fewer."""
+    packed = file.slice(member.offset, member.packed_bytes, f"zip member {member.name!r}")
+    if not member.is_deflated:
+        return packed[:size_bytes].tobytes()
+    try:  # zlib copies what it leaves over, so it is given no more than it can need
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed[: 2 * size_bytes].data, size_bytes)
+    except zlib.error as error:
+        raise Malformed(file.path, f"zip member {member.name!r}: {error}", offset=member.offset) from error
+
+
 def _inflated(file: MappedFile, member: Member, packed: Bytes) -> Bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:  # one byte more than declared, so that a bomb shows and never goes off
-        data = inflater.decompress(memoryview(packed), member.size_bytes + 1)
+        data = inflater.decompress(packed.data, member.size_bytes + 1)
     except zlib.error as error:
         raise Malformed(file.path, f"zip member {member.name!r}: {error}", offset=member.offset) from error
     if len(data) != member.size_bytes or not inflater.eof:
@@ -169,7 +182,7 @@ def _zip64(file: MappedFile, name: str, extra: bytes, size: int, packed: int, lo
 def _data_offset(file: MappedFile, name: str, raw: bytes, local: int, directory_start: int) -> int:
     if local + LOCAL.size > directory_start or file.data[local : local + 4] != b"PK\3\4":
         raise Malformed(file.path, f"zip member {name!r} doesn't begin where the directory says", offset=local)
-    name_size, extra_size = LOCAL.unpack_from(file.data, local)[9:11]
+    name_size, extra_size = map(int, LOCAL.unpack_from(file.data, local)[9:11])
     begin = local + LOCAL.size
     if file.data[begin : begin + name_size] != raw:
         raise Malformed(file.path, f"zip member {name!r} has another name at its beginning", offset=local)

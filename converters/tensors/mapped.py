@@ -1,4 +1,4 @@
-"""Bytes of a file as tensors: one copy-on-write mapping a file, and views of it that are checked before they are made."""
+"""Bytes of a file as tensors: one copy-on-write mapping a file, and views of it, checked before they are made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,17 @@ Tensor = ir.TensorProtocol
 
 MAX_RANK = 32  # NumPy 1's limit; no published tensor has more than 8
 MAX_DIM = 1 << 48
-# A view may repeat its bytes (`expand`). One that repeats them up to more than this is no weight but an attack on memory.
+# A view may repeat its bytes (`expand`). One that repeats them up to more than this is an attack on memory.
 MAX_REPEATED_BYTES = 64 << 20
 
 # NumPy's and ml_dtypes' names, which are also those of the `dtype=` options of every verb.
 DTYPES: dict[str, DType] = {
-    name: np.dtype(name)
-    for name in "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 float32 float64 complex64 complex128".split()
-} | {
-    name: np.dtype(getattr(ml_dtypes, name))
-    for name in "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu".split()
+    name: np.dtype(getattr(ml_dtypes, name, name))
+    for name in (
+        *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+        *("float16", "float32", "float64", "complex64", "complex128", "bfloat16"),
+        *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+    )
 }
 ONNX_TYPES: dict[DType, ir.DataType] = {dtype: ir.DataType.from_numpy(dtype) for dtype in DTYPES.values()}
 
@@ -51,11 +53,10 @@ class MappedFile:
         return len(self.data)
 
     def slice(self, offset: int, size_bytes: int, what: str) -> Bytes:
-        """The bytes [offset, offset + size_bytes) without a copy; Malformed, naming `what`, when the file hasn't got them."""
+        """The bytes [offset, offset + size_bytes) without a copy; Malformed, naming `what`, if the file hasn't them."""
         if not 0 <= offset <= offset + size_bytes <= len(self.data):
-            raise Malformed(
-                self.path, f"{what} should have {size_bytes:,} bytes, the file ends at {len(self):,}", offset=max(offset, 0)
-            )
+            what = f"{what} should have {size_bytes:,} bytes, the file ends at {len(self):,}"
+            raise Malformed(self.path, what, offset=max(offset, 0))
         return self.array[offset : offset + size_bytes]
 
 
@@ -110,33 +111,64 @@ def tensor(
     *,
     strides: Sequence[int] | None = None,
     offset: int = 0,
-    big_endian: bool = False,
+    is_big_endian: bool = False,
 ) -> Tensor:
     """A tensor over `source`, which has `size_bytes` bytes; `strides` and `offset` count elements.
 
-    Mapped bytes of this machine's byte order become a view; others are inflated or swapped each time they are asked for, so
-    that they take memory only while somebody uses them. Raises Malformed when the view doesn't fit the bytes.
+    Mapped bytes of this machine's byte order become a view; others are inflated or swapped each time they are asked
+    for, so that they take memory only while somebody uses them. Raises Malformed when the view doesn't fit the bytes.
     """
     strides = contiguous(shape) if strides is None else strides
     if why := fault(size_bytes, dtype.itemsize, shape, strides, offset):
-        raise Malformed(path, f"tensor {name!r}: {why}")
-    shape = tuple(shape)
-    itemsize, swap = dtype.itemsize, big_endian != (sys.byteorder == "big") and dtype.itemsize > 1
-    onnx_type = ONNX_TYPES[dtype]
+        raise Malformed(path, f"tensor {name[:200]!r}: {why}")
+    swap = is_big_endian != (sys.byteorder == "big") and dtype.itemsize > 1
 
     def lay(data: Bytes) -> Array:
-        if 0 in shape:
+        if 0 in shape:  # NumPy wants no view of nothing at an offset
             return np.empty(shape, dtype)
-        return np.ndarray(shape, dtype, data, offset * itemsize, [s * itemsize for s in strides])
+        return np.ndarray(shape, dtype, data, offset * dtype.itemsize, [s * dtype.itemsize for s in strides])
+
+    def evaluate() -> Array:
+        array = lay(source if isinstance(source, np.ndarray) else source())
+        return swapped(array) if swap else array
 
     if isinstance(source, np.ndarray) and not swap:
-        return ir.Tensor(lay(source), onnx_type, shape=ir.Shape(shape), name=name)
+        return FileTensor(name, dtype, shape, lay(source))
+    return FileTensor(name, dtype, shape, evaluate)
 
-    def evaluate() -> Tensor:
-        array = lay(source if isinstance(source, np.ndarray) else source())
-        return ir.Tensor(swapped(array) if swap else array, onnx_type, shape=ir.Shape(shape), name=name)
 
-    return ir.LazyTensor(evaluate, onnx_type, ir.Shape(shape), name=name)
+class FileTensor(ir.LazyTensor):
+    """A tensor of a file: an array that is mapped, or a function that makes it each time it is asked for.
+
+    onnx_ir's own tensors pass `dtype=None` on to NumPy, which NumPy 1 takes for float64: `np.asarray` of one is a copy
+    of another dtype. Here `np.asarray(tensor)` is the mapped array itself.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, name: str, dtype: DType, shape: Sequence[int], value: Array | Callable[[], Array]) -> None:
+        super().__init__(partial(_onnx_tensor, name, value), ONNX_TYPES[dtype], ir.Shape(shape), name=name)
+        self._value = value
+
+    def numpy(self) -> Array:
+        """The numbers; of mapped ones a view that may be strided, and may be written to without changing the file."""
+        return self._value if isinstance(self._value, np.ndarray) else self._value()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        return array.astype(dtype or array.dtype) if copy or dtype not in (None, array.dtype) else array
+
+    def tobytes(self) -> bytes:
+        """The numbers in row-major order, little-endian, as ONNX stores them."""
+        array = self.numpy()
+        return (swapped(array) if sys.byteorder == "big" else array).tobytes()
+
+    def __repr__(self) -> str:
+        return f"FileTensor<{self.dtype},{self.shape}>(name={self.name!r})"
+
+
+def _onnx_tensor(name: str, value: Array | Callable[[], Array]) -> Tensor:
+    return ir.Tensor(value if isinstance(value, np.ndarray) else value(), name=name)
 
 
 def swapped(array: Array) -> Array:

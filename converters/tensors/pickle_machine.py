@@ -1,9 +1,10 @@
 """An interpreter of the pickle stream, protocols 0 to 5, that runs nothing.
 
-The stream is a program for a stack machine. Here its data instructions work as everywhere, and the four that would reach into
-Python are harmless: GLOBAL makes a `Global`, which is a name and is never imported; REDUCE and its kin look the name up in a
-table of our own functions and refuse what isn't there; NEWOBJ makes an `Instance`, a placeholder whose class is a `Global`;
-BUILD keeps the state on that placeholder. What a name may be, and what is in the table, is the caller's (torch_globals.py).
+The stream is a program for a stack machine. Here its data instructions work as everywhere, and the four that would
+reach into Python are harmless: GLOBAL makes a `Global`, which is a name and is never imported; REDUCE and its kin look
+the name up in a table of our own functions and refuse what isn't there; NEWOBJ makes an `Instance`, a placeholder whose
+class is a `Global`; BUILD keeps the state on that placeholder. What a name may be, and what is in the table, is the
+caller's (torch_globals.py).
 
 The instructions are those of CPython's Lib/pickletools.py, which documents each.
 """
@@ -20,11 +21,11 @@ from typing import Any
 
 from zoo.errors import FileError, Malformed, Refused
 
-Value = Any  # None, bool, int, float, str, bytes, tuple, list, dict, set, frozenset, Global, Instance, or what a call made
+Value = Any  # None, a number, text, bytes, a tuple, list, dict or set, a Global, an Instance, or what a call made
 Call = Callable[..., Value]
 
-# A checkpoint takes about 45 instructions, 15 memo entries and 4 objects a tensor: enough for 65,000 tensors, and in time
-# and memory (1 s, 200 MB) what a hostile stream can cost at most.
+# A checkpoint takes about 45 instructions, 15 memo entries and 4 objects a tensor: enough for 65,000 tensors, and in
+# time and memory (1 s, 200 MB) what a hostile stream can cost at most.
 MAX_INSTRUCTIONS = 4_000_000
 MAX_MEMO = 1_000_000
 MAX_OBJECTS = 400_000
@@ -86,24 +87,30 @@ class Rules:
 class Machine:
     """One run over `data` from `pos`. `base` is where data[0] stands in the file, for messages."""
 
-    __slots__ = ("base", "data", "marks", "memo", "objects", "path", "pos", "rules", "stack")
+    __slots__ = ("base", "data", "left", "marks", "memo", "objects", "path", "pos", "rules", "stack")
 
     def __init__(self, path: Path, data: bytes | mmap, rules: Rules, pos: int = 0, base: int = 0) -> None:
         self.path, self.data, self.rules, self.pos, self.base = path, data, rules, pos, base
         self.stack: list[Value] = []
         self.marks: list[list[Value]] = []
         self.memo: dict[int, Value] = {}
-        self.objects = 0
+        self.objects, self.left = 0, MAX_INSTRUCTIONS
+
+    def again(self) -> Machine:
+        """The machine ready for the next pickle of the same file; what may be spent on all of them stays one sum."""
+        self.stack, self.marks, self.memo = [], [], {}
+        return self
 
     def load(self) -> Value:
-        """The value that the stream ends in; `pos` is then after its STOP. Raises Malformed or Refused with the offset."""
+        """The value that the stream ends in; `pos` is then after its STOP. Raises Malformed or Refused."""
         data, instructions, at = self.data, INSTRUCTIONS, self.pos
         try:
-            for _ in range(MAX_INSTRUCTIONS):
+            for done in range(self.left):
                 at = self.pos
                 code = data[at]
                 self.pos = at + 1
                 if code == 0x2E:  # STOP
+                    self.left -= done + 1
                     return self.stack.pop()
                 instructions[code](self)
         except FileError:
@@ -140,6 +147,12 @@ class Machine:
         if end < 0:
             raise Wrong("a line has no end")
         return self.take(end + 1 - self.pos)[:-1]
+
+    def byte(self) -> int:
+        """The next byte."""
+        at = self.pos
+        self.pos = at + 1
+        return self.data[at]
 
     def number(self, size: int) -> int:
         """An unsigned little-endian number of `size` bytes."""
@@ -304,6 +317,11 @@ def _tuple(m: Machine, size: int) -> None:
     m.stack[-size:] = [tuple(m.stack[-size:])]
 
 
+def _tuple_since_mark(m: Machine) -> None:
+    values = tuple(m.pop_mark())
+    m.stack.append(values)
+
+
 def _append(m: Machine) -> None:
     value = m.stack.pop()
     extend(m.stack[-1], [value])
@@ -342,7 +360,8 @@ def _reduce(m: Machine) -> None:
 def _inst(m: Machine) -> None:
     _global(m)
     cls = m.stack.pop()
-    m.stack.append(m.call(cls, tuple(m.pop_mark())))
+    args = tuple(m.pop_mark())
+    m.stack.append(m.call(cls, args))
 
 
 def _obj(m: Machine) -> None:
@@ -378,7 +397,7 @@ def _pop_mark(m: Machine) -> None:
 
 
 def _protocol(m: Machine) -> None:
-    if (version := m.number(1)) > 5:
+    if (version := m.byte()) > 5:
         raise Wrong(f"protocol {version}; 0 to 5 are known", is_refusal=True)
 
 
@@ -408,10 +427,10 @@ TABLE: dict[str, Callable[[Machine], None]] = {
     "N": lambda m: m.stack.append(None),
     "\x88": lambda m: m.stack.append(True),
     "\x89": lambda m: m.stack.append(False),
-    "K": lambda m: m.stack.append(m.number(1)),
+    "K": lambda m: m.stack.append(m.byte()),
     "M": lambda m: m.stack.append(m.number(2)),
     "J": lambda m: m.stack.append(int.from_bytes(m.take(4), "little", signed=True)),
-    "\x8a": lambda m: m.stack.append(signed(m.take(m.number(1)))),
+    "\x8a": lambda m: m.stack.append(signed(m.take(m.byte()))),
     "\x8b": lambda m: m.stack.append(signed(m.take(m.number(4)))),
     "I": lambda m: m.stack.append(text_bool_or_int(m.line())),
     "L": lambda m: m.stack.append(text_int(m.line().removesuffix(b"L"))),
@@ -419,15 +438,15 @@ TABLE: dict[str, Callable[[Machine], None]] = {
     "G": lambda m: m.stack.append(struct.unpack(">d", m.take(8))[0]),
     # text and bytes
     "X": lambda m: m.stack.append(_text(m.take(m.number(4)))),
-    "\x8c": lambda m: m.stack.append(_text(m.take(m.number(1)))),
+    "\x8c": lambda m: m.stack.append(_text(m.take(m.byte()))),
     "\x8d": lambda m: m.stack.append(_text(m.take(m.number(8)))),
     "V": lambda m: m.stack.append(m.line().decode("raw-unicode-escape")),
     "B": lambda m: m.stack.append(m.take(m.number(4))),
-    "C": lambda m: m.stack.append(m.take(m.number(1))),
+    "C": lambda m: m.stack.append(m.take(m.byte())),
     "\x8e": lambda m: m.stack.append(m.take(m.number(8))),
     "\x96": lambda m: m.stack.append(bytearray(m.take(m.number(8)))),
     "T": lambda m: m.stack.append(python2_str(m.take(m.number(4)))),
-    "U": lambda m: m.stack.append(python2_str(m.take(m.number(1)))),
+    "U": lambda m: m.stack.append(python2_str(m.take(m.byte()))),
     "S": lambda m: m.stack.append(python2_str(quoted(m.line()))),
     # tuples, lists, dicts, sets
     "(": _begin,
@@ -435,7 +454,7 @@ TABLE: dict[str, Callable[[Machine], None]] = {
     "\x85": lambda m: _tuple(m, 1),
     "\x86": lambda m: _tuple(m, 2),
     "\x87": lambda m: _tuple(m, 3),
-    "t": lambda m: m.stack.append(tuple(m.pop_mark())),
+    "t": _tuple_since_mark,
     "]": lambda m: _made(m, []),
     "l": lambda m: _made(m, m.pop_mark()),
     "a": _append,
@@ -452,11 +471,11 @@ TABLE: dict[str, Callable[[Machine], None]] = {
     "1": _pop_mark,
     "2": lambda m: m.stack.append(m.stack[-1]),
     "p": lambda m: m.put(text_int(m.line())),
-    "q": lambda m: m.put(m.number(1)),
+    "q": lambda m: m.put(m.byte()),
     "r": lambda m: m.put(m.number(4)),
     "\x94": lambda m: m.put(len(m.memo)),
     "g": lambda m: m.get(text_int(m.line())),
-    "h": lambda m: m.get(m.number(1)),
+    "h": lambda m: m.get(m.byte()),
     "j": lambda m: m.get(m.number(4)),
     # names, and what Python would do with them
     "c": _global,

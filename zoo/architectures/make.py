@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxscript
 import torch
@@ -32,7 +33,6 @@ from zoo.converters.writers.onnx.model import proto
 
 HERE = Path(__file__).parent
 MAX_BYTES = 64 * 1024
-IDENTITY = {"StochasticDepth"}  # operators of the domain `zoo` that do nothing at inference
 
 
 class Source(NamedTuple):
@@ -51,6 +51,9 @@ def build(name: str, recipe: Mapping[str, Any]) -> Source:
     publisher, model = name.split("/")
     source = BUILDERS[publisher](model, recipe)
     source.module.eval()
+    for parameter in source.module.parameters():  # a head that starts at zero would hide everything before it
+        if not parameter.any():
+            parameter.data.normal_(std=0.02)
     for module in source.module.modules():  # statistics that a batch norm would really have
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
             module.running_mean.uniform_(-0.2, 0.2)
@@ -126,6 +129,20 @@ def _stochastic_depth(x: torch.Tensor, p: float, mode: str) -> torch.Tensor:
 _dropout.register_fake(lambda x, p: torch.empty_like(x))
 _stochastic_depth.register_fake(lambda x, p, mode: torch.empty_like(x))
 ZOO = onnxscript.values.Opset(g.DOMAIN, 1)
+
+
+Schema = onnx.defs.OpSchema
+STOCHASTIC_DEPTH = Schema(
+    "StochasticDepth",
+    g.DOMAIN,
+    1,
+    doc="Y = X; at training each sample (mode `row`) or the whole batch (`batch`) is dropped with probability p.",
+    inputs=[Schema.FormalParameter("X", "T")],
+    outputs=[Schema.FormalParameter("Y", "T")],
+    type_constraints=[("T", ["tensor(float)", "tensor(float16)", "tensor(bfloat16)", "tensor(double)"], "")],
+    attributes=[Schema.Attribute("p", Schema.AttrType.FLOAT, ""), Schema.Attribute("mode", Schema.AttrType.STRING, "")],
+)
+onnx.defs.register_schema(STOCHASTIC_DEPTH)  # the exporter looks operators up here
 
 
 def _dropout_to_onnx(x: Any, p: float) -> Any:
@@ -229,7 +246,7 @@ def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
             "opset": g.OPSET,
         }
     )
-    add_identity_functions(model)
+    add_functions(model)
     return model
 
 
@@ -249,18 +266,19 @@ def _class(module: torch.nn.Module) -> str:
     return f"{cls.__module__}.{cls.__qualname__}" if cls is not Under else "torch.nn.modules.module.Module"
 
 
-def add_identity_functions(model: ir.Model) -> None:
-    """The function bodies of our own operators that the graph uses."""
-    for node in g.all_nodes(model.graph):
-        key = (g.DOMAIN, node.op_type, "")
-        if node.domain == g.DOMAIN and node.op_type in IDENTITY and key not in model.functions:
-            x = ir.Value(name="X")
-            same = ir.node("Identity", [x])
-            same.outputs[0].name = "Y"
-            body = ir.Graph([x], [same.outputs[0]], nodes=[same], opset_imports={"": g.OPSET}, name=node.op_type)
-            attributes = [ir.Attr(n, a.type, None) for n, a in node.attributes.items()]
-            model.functions[key] = ir.Function(g.DOMAIN, node.op_type, graph=body, attributes=attributes)
-            model.opset_imports.setdefault(g.DOMAIN, 1)
+def add_functions(model: ir.Model) -> None:
+    """The body of our own operator, if the graph uses it: at inference it is an identity."""
+    node = next((n for n in g.all_nodes(model.graph) if n.domain == g.DOMAIN), None)
+    if node is None:
+        return
+    x = ir.Value(name="X")
+    same = ir.node("Identity", [x])
+    same.outputs[0].name = "Y"
+    body = ir.Graph([x], same.outputs, nodes=[same], opset_imports={"": g.OPSET}, name=node.op_type)
+    attributes = [ir.Attr(a.name, a.type, None) for a in node.attributes.values()]
+    function = ir.Function(g.DOMAIN, node.op_type, graph=body, attributes=attributes)
+    model.functions[function.identifier()] = function
+    model.opset_imports[g.DOMAIN] = 1
 
 
 def mark_head_and_stem(model: ir.Model) -> None:

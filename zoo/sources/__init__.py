@@ -1,4 +1,4 @@
-"""How bytes arrive: one file a scheme. A source only streams; retries, part files and digests are zoo/fetch.py's, once for all."""
+"""How bytes arrive: one file a scheme. A source only streams; digests and part files are zoo/fetch.py's, for all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from zoo.errors import BadInput, FetchError
+from zoo.errors import FetchError
 
 SCHEMES = {
     "https": "zoo.sources.https",
@@ -53,10 +53,11 @@ class Interrupted(FetchError):
 
 
 def source(url: str) -> Source:
-    """The source that streams `url`; BadInput for a scheme that is not in the table."""
+    """The source that streams `url`; FetchError for a scheme that is not in the table."""
     scheme = url.partition(":")[0]
     if scheme not in SCHEMES:
-        raise BadInput(f"{shown(url)!r} is no source", hint=f"Sources begin with {', '.join(f'{s}:' for s in SCHEMES)}.")
+        known = ", ".join(f"{scheme}:" for scheme in SCHEMES)
+        raise FetchError(f"{shown(url)!r} is of no scheme that is known here", hint=f"Sources begin with {known}.")
     return cast(Source, import_module(SCHEMES[scheme]))
 
 
@@ -66,9 +67,12 @@ def shown(url: str) -> str:
     >>> shown("https://me:secret@example.org/a.pth?token=abc")
     'https://example.org/a.pth'
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
+    if not url.startswith(("http://", "https://")):
         return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # "http://[" has no parts that could be shown
+        return url.partition(":")[0] + "://..."
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

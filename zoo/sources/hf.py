@@ -1,6 +1,7 @@
 """`hf:org/repo@revision/path`: a file of a Hugging Face repository, over plain HTTPS.
 
-The token is $HF_TOKEN, or the one that `hf auth login` kept where huggingface_hub is installed. $HF_ENDPOINT is a mirror.
+The token is $HF_TOKEN, or the one that `hf auth login` kept where huggingface_hub is installed. $HF_ENDPOINT may name
+a mirror.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from urllib.parse import quote, unquote
 
 import requests
 
-from zoo.errors import BadInput, FetchError, LicenseNotAccepted, LoginNeeded, NotFound, TokenTooWeak
+from zoo.errors import FetchError, LicenseNotAccepted, LoginNeeded, NotFound, TokenTooWeak
 from zoo.sources import Stream, https
 
 ENDPOINT = "https://huggingface.co"
@@ -26,7 +25,7 @@ def resolve_url(url: str, path: str) -> tuple[str, str]:
     """The repository's page and the file's address; without a path of its own, the URL means File.path."""
     match = FORM.fullmatch(url)
     if match is None:
-        raise BadInput(f"{url!r} is no source", hint="Its form is hf:org/repo@revision/path/in/repo.")
+        raise FetchError(f"{url!r} is no source", hint="Its form is hf:org/repo@revision/path/in/repo.")
     page = f"{os.environ.get('HF_ENDPOINT', ENDPOINT).rstrip('/')}/{match['repo']}"
     revision = quote(unquote(match["revision"]), safe="")  # refs/pr/1 is written refs%2Fpr%2F1
     return page, f"{page}/resolve/{revision}/{quote(match['path'] or path)}"
@@ -74,7 +73,9 @@ def refusal(response: requests.Response, page: str, *, has_token: bool) -> Fetch
 def _token() -> str | None:
     if token := os.environ.get("HF_TOKEN", "").strip():
         return token
-    if find_spec("huggingface_hub") is None:
+    try:
+        from huggingface_hub import get_token
+    except ImportError:
         return None
-    kept: str | None = import_module("huggingface_hub").get_token()
+    kept: str | None = get_token()
     return kept

@@ -46,7 +46,20 @@ class Settings:
 
 
 class Session(requests.Session):
-    """A requests session that never follows a redirect from https to http."""
+    """A requests session that follows no redirect from https to http, and heeds pip or uv before the environment."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """As requests does, which lets HTTPS_PROXY and REQUESTS_CA_BUNDLE outrank a session's own."""
+        merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if proxy := self._settings.proxy:
+            merged["proxies"] = {"http": proxy, "https": proxy}
+        if self._settings.verify:
+            merged["verify"] = self._settings.verify
+        return merged
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """As requests does, less the ones that would send the request in the clear."""
@@ -59,7 +72,7 @@ class Session(requests.Session):
 
 
 class _Unchecked(HTTPAdapter):
-    """For hosts that the user trusts without a certificate. REQUESTS_CA_BUNDLE would outrank `session.verify`."""
+    """For hosts that the user trusts without a certificate, and not for those that they redirect to."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         with warnings.catch_warnings():
@@ -74,21 +87,19 @@ class Bearer(AuthBase):
         self._token = token
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """`r` with the token."""
         r.headers["Authorization"] = f"Bearer {self._token}"
         return r
 
 
 def open_session(settings: Settings = Settings()) -> Session:
     """A session with the user's certificates, proxy and trusted hosts."""
-    session = Session()
+    session = Session(settings)
     session.headers["User-Agent"] = f"polyzoo/{__version__}"
     session.max_redirects = 10
     session.cert = settings.client_cert
-    bundle = settings.verify or os.environ.get("SSL_CERT_FILE")  # uv's and OpenSSL's name; requests knows its own two
-    if bundle and os.path.exists(bundle):
+    if bundle := os.environ.get("SSL_CERT_FILE"):  # uv's and OpenSSL's name for what requests calls REQUESTS_CA_BUNDLE
         session.verify = bundle
-    if settings.proxy:
-        session.proxies = {"http": settings.proxy, "https": settings.proxy}
     for host in settings.trusted:
         session.mount(f"https://{host.lower()}{'/' if ':' in host else ''}", _Unchecked())
     return session
@@ -140,7 +151,10 @@ def request(
     session: Session, url: str, *, headers: dict[str, str], auth: AuthBase | None = None
 ) -> Iterator[requests.Response]:
     """One GET, its body unread; whatever goes wrong on the way is an Interrupted or another FetchError."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise _trouble(error, "") from None
     if is_offline():
         raise Offline(f"ZOO_OFFLINE is set: {host} was not asked")
     try:
@@ -151,6 +165,16 @@ def request(
         raise _trouble(error, host) from None  # requests' own messages carry the whole URL with its query
     with response:
         yield response
+
+
+def body(response: requests.Response, max_bytes: int) -> bytes:
+    """The whole body of a page, which is not longer than `max_bytes`."""
+    data = bytearray()
+    for chunk in _chunks(response):
+        data += chunk
+        if len(data) > max_bytes:
+            raise FetchError(f"{urlsplit(response.url).hostname} sends a page of more than {max_bytes:,} bytes")
+    return bytes(data)
 
 
 def refusal(response: requests.Response) -> FetchError:
@@ -260,6 +284,10 @@ def _trouble(error: BaseException, host: str) -> FetchError:
         return FetchError(f"{host} redirects in a circle")
     if isinstance(error, ValueError):  # requests' InvalidURL, InvalidSchema, InvalidHeader; UnicodeError
         return FetchError(f"not a URL that can be asked: {type(error).__name__}")
+    if not isinstance(error, requests.RequestException):  # requests found no file of certificates where it should be
+        return FetchError(
+            str(error), hint="REQUESTS_CA_BUNDLE, SSL_CERT_FILE, or pip's or uv's configuration names it."
+        )
     reason = _innermost(error)
     if isinstance(reason, socket.gaierror):
         return Interrupted(f"no address is known for {host}", unreachable=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Patience:
 
     def wait_s(self, failures: int, asked_s: float | None) -> float:
         """Doubling with jitter, so that many clients don't come back together; at least what the host asked for."""
-        backoff = min(self.first_wait_s * 2 ** (failures - 1), self.longest_wait_s) * random.uniform(0.5, 1.0)
+        backoff = min(self.first_wait_s * 2.0 ** (failures - 1), self.longest_wait_s) * random.uniform(0.5, 1.0)
         return max(backoff, asked_s or 0.0)
 
 
@@ -47,7 +47,7 @@ def pieces(
     end: int | None = None,
     validator: str | None = None,
     note: Callable[[str], object] = lambda text: None,
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """The bytes from `offset` to `end` (or the end of the file) over as many connections as it takes.
 
     `connect(offset, validator)` opens one. The next piece stands where the last ended, or at 0 where the source began

@@ -50,8 +50,9 @@ def processor(
     Raises BadInput for a task that does not exist and for a field that is unknown, missing or of another form; the
     message names the field (`input.image.size`).
 
-    >>> p = processor("image-classification", input={"image": {"size": [224, 224], "resize": 256}}, labels="imagenet-1k")
-    >>> p.prepare([np.zeros((300, 400, 3), np.uint8)])["image"].shape
+    >>> import numpy as np
+    >>> preparing = processor("image-classification", input={"image": {"size": [224, 224], "resize": 256}})
+    >>> preparing.prepare([np.zeros((300, 400, 3), np.uint8)])["image"].shape
     (1, 3, 224, 224)
     """
     if task not in TASKS:

@@ -84,7 +84,7 @@ def text(value: Any, place: str) -> str:
 
 
 def truth(value: Any, place: str) -> bool:
-    """true or false."""
+    """A truth value."""
     if not isinstance(value, bool):
         raise BadInput(f"{place}: expected true or false, got {value!r}")
     return value

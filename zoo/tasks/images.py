@@ -1,9 +1,9 @@
 """Anything that is a picture -> an upright 8-bit PIL image.
 
-What publishers do is Pillow's `convert("RGB")`, and so do we: transparency is dropped (the colours under it stand), CMYK
-and palettes are converted, colour profiles are ignored, of an animation the first frame is taken. Three things are done
-that they leave out, since nobody wants the other: EXIF orientation is applied, 16-bit greyscale is scaled to 8 (Pillow
-clips it to white), and formats that make Pillow start another program are refused.
+What publishers do is Pillow's `convert("RGB")`, and so do we: transparency is dropped (the colours under it stand),
+CMYK and palettes are converted, colour profiles are ignored, of an animation the first frame is taken. Three things are
+done that they leave out, since nobody wants the other: EXIF orientation is applied, 16-bit greyscale is scaled to 8
+(Pillow clips it to white), and formats that make Pillow start another program are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import PIL
+from PIL import Image, UnidentifiedImageError
 
 from zoo.converters.runner import Array
 from zoo.errors import BadInput
@@ -37,18 +38,21 @@ BROKEN = (
     struct.error,
 )
 PROGRAMS = {"EPS": "Ghostscript", "WMF": "the Windows metafile player", "PDF": "Ghostscript"}
-ACCEPTED = "a path, bytes, an open file, a PIL image, or a uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
+ACCEPTED = (
+    "a path, bytes, an open file, a PIL image, or a uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
+)
 
 
 def decode(x: Any, *, channels: str = "rgb", alpha: str = "drop") -> Image.Image:
     """A picture, upright, as mode RGB, or L where `channels` is "grey".
 
-    `x` is a path (str or PathLike), the bytes of an image file, an open binary file, a PIL image, or a numpy array [H, W],
-    [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA) of uint8 or uint16. `alpha="drop"` keeps the colours under transparent
-    pixels as convert("RGB") does; "contrast" lays the picture on white, or on black where what is visible is bright.
+    `x` is a path (str or PathLike), the bytes of an image file, an open binary file, a PIL image, or a numpy array
+    [H, W], [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA) of uint8 or uint16. `alpha="drop"` keeps the colours under
+    transparent pixels as convert("RGB") does; "contrast" lays the picture on white, or on black where what is visible
+    of it is bright.
 
-    Raises BadInput, naming the file, when there is no such file, when it is empty, cut short, corrupt, no image, or more
-    pixels than Pillow takes for harmless (PIL.Image.MAX_IMAGE_PIXELS, twice).
+    Raises BadInput, naming the file, when there is no such file, when it is empty, cut short, corrupt, no image, or of
+    more pixels than Pillow takes for harmless (twice PIL.Image.MAX_IMAGE_PIXELS).
     """
     name = called(x)
     with _failing(name):
@@ -87,7 +91,7 @@ def _failing(name: str) -> Iterator[None]:
             hint="Raise PIL.Image.MAX_IMAGE_PIXELS if you trust it.",
         ) from error
     except UnidentifiedImageError as error:
-        raise BadInput(f"{name}: not an image of a format that Pillow {Image.__version__} reads") from error
+        raise BadInput(f"{name}: not an image of a format that Pillow {PIL.__version__} reads") from error
     except BROKEN as error:
         raise BadInput(f"{name}: the image is cut short or corrupt ({type(error).__name__}: {error})") from error
 
@@ -96,7 +100,9 @@ def _failing(name: str) -> Iterator[None]:
 def _opened(x: Any, name: str) -> Iterator[Any]:
     """A binary file of what holds an encoded picture."""
     if isinstance(x, str) and x.lower().startswith(("http://", "https://", "ftp://", "data:")):
-        raise BadInput(f"{name[:80]}: URLs are not fetched here", hint="Download it first, and give the path or the bytes.")
+        raise BadInput(
+            f"{name[:80]}: URLs are not fetched here", hint="Download it first, and give the path or the bytes."
+        )
     if isinstance(x, str | PathLike):
         file = _file(x, name)
     elif isinstance(x, bytes | bytearray | memoryview):
@@ -181,7 +187,7 @@ def _flat(image: Image.Image, name: str, channels: str, alpha: str) -> Image.Ima
     if 0 in image.size:
         raise BadInput(f"{name}: the image has no pixels: {image.width} x {image.height}")
     if image.mode == "F":
-        raise BadInput(f"{name}: floating-point pixels don't say what white is", hint="Convert them to 8 or 16 bits first.")
+        raise BadInput(f"{name}: floating-point pixels don't say what white is", hint="Convert them to 8 bits first.")
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image)
         low, high = int(values.min()), int(values.max())

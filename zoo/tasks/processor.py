@@ -1,4 +1,4 @@
-"""What every task's Processor can do, and the one that almost all of them are: a reader and a function of the outputs."""
+"""What every task's Processor can do, and what almost all of them are: a reader and a function of the outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sample(Protocol):
 
 
 class Processor(Protocol):
-    """Raw input -> sample -> batch of arrays -> (somebody runs the model) -> answers. Immutable, so threads may share it."""
+    """Raw input -> sample -> batch -> (somebody runs the model) -> answers. Immutable, so threads may share it."""
 
     @property
     def max_batch(self) -> int | None:
@@ -61,7 +61,9 @@ Parts = Mapping[str, Processor]
 class Reader(Protocol):
     """The first half of a Processor: raw inputs to arrays."""
 
-    max_batch: int | None
+    @property
+    def max_batch(self) -> int | None:
+        """The Processor's."""
 
     def feeding(self, names: Sequence[str]) -> Reader:
         """The same under the names of a graph's inputs."""
@@ -114,20 +116,22 @@ class Single:
 
 
 def chosen(outputs: Outputs, name: str | None) -> Array:
-    """The output that an answer is made of: the only one, or of several the one that the entry's `output.name` names."""
+    """The output that an answer is made of: the only one, or of several the one that `output.name` names."""
     if len(outputs) == 1:
         return next(iter(outputs.values()))
-    if name in outputs:
-        return outputs[name]
     have = ", ".join(map(repr, outputs))
     if name is None:
         raise BadInput(f"the model has {len(outputs)} outputs: {have}", hint="Name the one to use as `output.name`.")
+    if name in outputs:
+        return outputs[name]
     raise BadInput(f"the model has no output {name!r}; it has {have}")
 
 
 def rows(outputs: Outputs, name: str | None, count: int, rank: int, what: str) -> Array:
-    """The chosen output as float32, checked to be `count` rows and of a rank: what a task can make answers of."""
+    """The chosen output as float32, checked to have `count` rows and a rank; axes of 1 at the end don't count."""
     array = chosen(outputs, name)
+    while array.ndim > rank and array.shape[-1] == 1:
+        array = array[..., 0]
     if array.ndim != rank or array.shape[0] != count:
         raise BadInput(f"{what}: the model gave an array of shape {list(array.shape)} for {count} inputs, not {what}")
     return np.asarray(array, np.float32)

@@ -25,7 +25,7 @@ class Result(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A label, its index among the model's outputs, and its score, a probability where the model has been trained for one."""
+    """A label, its index among the model's outputs, and its score: a probability, if the model was trained for one."""
 
     label: str
     index: int
@@ -202,7 +202,7 @@ class Regions:
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """What one line says: its text and the mean probability of its characters; `box` is None for a picture of a line."""
+    """What one line says, and the mean probability of its characters; `box` is None for a picture of a line."""
 
     text: str
     score: float

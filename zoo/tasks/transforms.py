@@ -1,27 +1,29 @@
 """A publisher's image preprocessing as data, and what it does to a picture.
 
-    size: [h, w]           what the graph wants; absent for mode `free`; w null for mode `line` means any width
-    resize: int | [h, w]   torchvision's: the shortest side becomes int and the other keeps the ratio (rounded down), or both
-                           sides are given; then the centre `size` is cut out, on black where the picture is smaller
-    crop: fraction         timm's crop_pct: the picture is resized to size / crop (rounded down), then cut as `mode` says.
-                           Where resize is stated too they must agree; with neither, it is resized to `size` (crop 1)
+Of an entry's `input.image` it takes
+
+    size: [h, w]           what the graph wants; absent in mode free; w null in mode line: any width
+    resize: int | [h, w]   torchvision's: the shortest side becomes int and the other keeps the ratio, rounded down; or
+                           both are given. Then the centre `size` is cut out, on black where the picture is smaller
+    crop: fraction         timm's crop_pct: the picture is resized to size / crop, rounded down, and cut as `mode` says.
+                           Where resize is stated too they must agree; with neither, crop is 1
     mode: center           timm's crop_mode: the shortest side to size / crop, the centre cut out
           squash           both sides to size / crop whatever the ratio was, the centre cut out
           border           the longest side to size / crop, the centre cut out or laid on a ground of `mean`'s colour
-          free             (text detection) no cut: enlarged until the shortest side is `min_side`, then both sides rounded
-                           to a `multiple`
+          free             (text detection) enlarged until the shortest side is `min_side`, then both sides rounded to a
+                           `multiple`; nothing is cut
           line             (text recognition) to height h with its ratio kept, at most w wide; zeros to the right, up to
-                           `min_width` or w
-    interpolation: bicubic | bilinear | nearest | lanczos | box | hamming
-    antialias: true        Pillow's, whose kernel grows with the reduction; false is OpenCV's bilinear, which takes 2 x 2 pixels
+                           w or `min_width`
+    interpolation: bicubic | bilinear | nearest | lanczos | box | hamming; bilinear where it is absent
+    antialias: true        Pillow's, whose kernel grows with the reduction; false: OpenCV's bilinear, of 2 x 2 pixels
     scale: 1/255           then (pixel * scale - mean) / std by channel, in float32
-    mean: [...]  std: [...]
+    mean: [...]            by channel, in the order of `channels`; 0 where it is absent
+    std: [...]             1 where it is absent
     channels: rgb | bgr | grey
     layout: NCHW | NHWC
-    name: the graph's input, where the graph has more than one
 
-Equal bit for bit to torchvision's `weights.transforms()` on PIL images and to timm's `create_transform(**cfg)`: the tests
-run both. torchvision: state `resize` and `size`. timm: state `size` (input_size[1:]), `crop` (crop_pct) and `mode`.
+Equal bit for bit to torchvision's `weights.transforms()` on PIL images and to timm's `create_transform(**cfg)`: the
+tests run both. For torchvision state `resize` and `size`; for timm `size` (input_size[1:]), `crop` (crop_pct), `mode`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from PIL import Image
 
 from zoo.converters.runner import Array
 from zoo.errors import BadInput
-from zoo.tasks.fields import Fields, each, number, one_of, text, truth, whole
+from zoo.tasks.fields import Fields, each, number, one_of, truth, whole
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -48,6 +50,14 @@ FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 MODES = ("center", "squash", "border", "free", "line")
+ONLY_IN = {
+    "resize": ("center",),
+    "crop": ("center", "squash", "border"),
+    "size": ("center", "squash", "border", "line"),
+    "min_side": ("free",),
+    "multiple": ("free",),
+    "min_width": ("line",),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,6 @@ class ImageSpec:
     min_side: int
     multiple: int
     min_width: int
-    name: str | None
 
     @cached_property
     def levels(self) -> Array:
@@ -105,7 +114,6 @@ def image_spec(given: Mapping[str, Any], place: str = "input.image") -> ImageSpe
         min_side=take("min_side", whole(), 1),
         multiple=take("multiple", whole(), 1),
         min_width=take("min_width", whole(), 1),
-        name=take("name", text, None),
     )
     fields.done()
     _consistent(spec, place)
@@ -129,11 +137,10 @@ def _consistent(spec: ImageSpec, place: str) -> None:
         raise BadInput(f"{place}.std: a channel is divided by 0")
     if not spec.antialias and spec.interpolation != "bilinear":
         raise BadInput(f"{place}.antialias: false is known for bilinear only, not for {spec.interpolation}")
-    if spec.resize is None:
-        return
-    if spec.mode != "center":
-        raise BadInput(f"{place}.resize: goes with mode center; {spec.mode} takes its sizes from other fields")
-    if spec.crop is None:
+    for name, modes in ONLY_IN.items():
+        if spec.mode not in modes and getattr(spec, name) not in (None, 1):
+            raise BadInput(f"{place}.{name}: goes with mode {' or '.join(modes)}, and the mode is {spec.mode}")
+    if spec.resize is None or spec.crop is None:
         return
     want = _scaled(spec)
     got = spec.resize if isinstance(spec.resize, tuple) else (spec.resize, spec.resize)
@@ -142,7 +149,7 @@ def _consistent(spec: ImageSpec, place: str) -> None:
 
 
 def _scaled(spec: ImageSpec) -> tuple[int, int]:
-    """size / crop, rounded down."""
+    """The size by crop, rounded down."""
     assert spec.size is not None and spec.size[1] is not None
     return math.floor(spec.size[0] / (spec.crop or 1)), math.floor(spec.size[1] / (spec.crop or 1))
 
@@ -179,7 +186,7 @@ def _framed(image: Image.Image, spec: ImageSpec) -> Image.Image:
 
 
 def _shortest(image: Image.Image, side: int) -> tuple[int, int]:
-    """torchvision's Resize(int): the shortest side to `side`, the other rounded down."""
+    """Resize(int) of torchvision: the shortest side to `side`, the other rounded down."""
     height, width = image.height, image.width
     if width <= height:
         return int(side * height / width), side
@@ -187,7 +194,7 @@ def _shortest(image: Image.Image, side: int) -> tuple[int, int]:
 
 
 def _ratio_kept(image: Image.Image, to: tuple[int, int], pick: Any) -> tuple[int, int]:
-    """timm's ResizeKeepRatio: one ratio for both sides, the larger (all fits into `to`) or the smaller (all of `to` is covered)."""
+    """ResizeKeepRatio of timm: one ratio for both sides, the larger (all fits into `to`) or the smaller (covers it)."""
     ratio = pick(image.height / to[0], image.width / to[1])
     return max(1, round(image.height / ratio)), max(1, round(image.width / ratio))
 
@@ -211,7 +218,7 @@ def _resized(image: Image.Image, to: tuple[int, int], spec: ImageSpec) -> Image.
 
 
 def bilinear(pixels: Array, height: int, width: int) -> Array:
-    """uint8 [h, w] or [h, w, C] to another size from the nearest 2 x 2 pixels each, centres aligned, edges repeated.
+    """Pixels uint8 [h, w] or [h, w, C] to another size from the nearest 2 x 2 pixels each, centres aligned, edges repeated.
 
     OpenCV's INTER_LINEAR to a rounding (its weights have 11 bits). Enlarging, it is Pillow's bilinear as well.
     """
@@ -229,7 +236,7 @@ def bilinear(pixels: Array, height: int, width: int) -> Array:
 
 
 def _cut(image: Image.Image, height: int, width: int, ground: tuple[int, ...] | None = None) -> Image.Image:
-    """The centre, laid on a ground (black) where the picture is smaller; odd remainders as torchvision's center_crop has them."""
+    """The centre, on a ground (black) where the picture is smaller; odd remainders as in torchvision's center_crop."""
     if (height, width) == (image.height, image.width):
         return image
     across, down = max(0, width - image.width), max(0, height - image.height)

@@ -1,0 +1,39 @@
+"""zoo convert: a model as a file of another format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from zoo.cli import command as cli
+from zoo.cli.names import complete
+
+
+@cli.command(
+    "convert",
+    epilog="""
+    zoo convert efficientnet-lite0 --to onnx -o lite0.onnx
+    zoo convert resnet50 --to torch -o resnet50.pt2
+    zoo convert weights.pth --architecture timm/resnet50 --to safetensors -o resnet50.safetensors
+    """,
+)
+@click.argument("model", shell_complete=complete)
+@click.option("--to", "to", required=True, metavar="FORMAT", help="torch, onnx, safetensors: `zoo formats` lists them.")
+@click.option("-o", "--out", required=True, type=click.Path(), metavar="PATH", help="Where to write it.")
+@click.option("--opset", type=click.IntRange(1), metavar="N", help="Of an ONNX file; by itself the one that the graph has.")
+@click.option("--dtype", metavar="NAME", help="float32, float16, bfloat16.")
+@click.option("--architecture", metavar="NAME", help="The graph for a file that has weights alone: timm/resnet50, or a model.")
+@click.option("--check/--no-check", default=True, show_default=True, help="Compare the outputs of both on seeded inputs.")
+def command(model: str, to: str, out: str, architecture: str | None, **options: Any) -> None:
+    """Write MODEL to PATH in another format, and check that both compute the same."""
+    import zoo
+
+    changes: dict[str, Any] = {"architecture": architecture} if architecture else {}
+    cli.show(zoo.convert(model, to, out, **options, **changes), lines)
+
+
+def lines(made: Any) -> Iterator[str]:
+    """What was written, and how well it agrees."""
+    yield from cli.pairs(cli.facts(made))

@@ -1,0 +1,78 @@
+"""zoo info: the card of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from zoo import registry
+from zoo.cli import command as cli
+from zoo.cli.names import complete
+from zoo.entry import File, License, ModelEntry, Weights
+
+
+@cli.command("info", epilog="zoo info resnet50\nzoo info resnet50:imagenet1k-v1 --json")
+@click.argument("model", shell_complete=complete)
+def command(model: str) -> None:
+    """Show what MODEL is, who published it, and how strongly it is pinned."""
+    cli.show(registry.info(model), card)
+
+
+def card(entry: ModelEntry) -> Iterator[str]:
+    """The facts of an entry and of each of its weights, as lines."""
+    yield f"{entry.name}  {entry.title}"
+    facts = (
+        ("task", entry.task),
+        ("architecture", entry.architecture),
+        ("parts", ", ".join(f"{part}: {name}" for part, name in entry.parts.items())),
+        ("parameters", f"{entry.params:,}" if entry.params else None),
+        ("paper", entry.paper),
+        ("also called", ", ".join(entry.aliases)),
+        ("opens in", ", ".join(entry.frameworks)),
+        ("deprecated", entry.deprecated),
+        ("catalog", entry.catalog),
+    )
+    yield from (f"  {line}" for line in cli.pairs(facts))
+    for place, weights in enumerate(entry.weights.values()):
+        yield ""
+        yield f"  {entry.name}:{weights.tag}" + ("  (what the bare name means)" if place == 0 and len(entry.weights) > 1 else "")
+        yield from (f"    {line}" for line in cli.pairs(_weights(weights)))
+
+
+def _weights(weights: Weights) -> Iterator[tuple[str, object]]:
+    yield "publisher", weights.publisher
+    yield "licence", _license(weights.license)
+    yield "data set", weights.dataset
+    yield "metrics", ", ".join(f"{name} {value:g}" for name, value in weights.metrics.items())
+    yield "size", cli.size(weights.size_bytes)
+    for role, files in weights.files.items():
+        for file in files:
+            yield role, f"{file.path}  {_stored(file)}"
+            yield "", ""
+            yield "  pinned by", _pin(file)
+            yield "  from", ", ".join(file.sources)
+    for kind, fields in weights.input.items():
+        yield f"{kind} input", _spec(fields)
+    yield "output", _spec(weights.output)
+    yield "tested", str(weights.tested) if weights.tested else "never fetched and run by Polyzoo"
+    yield "unavailable", f"since {weights.unavailable}" if weights.unavailable else None
+
+
+def _license(license: License) -> str:
+    if license.weights is None:
+        return "unknown: its publisher states none"
+    where = f", stated in: {license.stated}" if license.stated else ""
+    return f"{license.weights} ({license.kind}){where}"
+
+
+def _pin(file: File) -> str:
+    return f"{file.pin}  {file.digest}" if file.digest else f"{file.pin}; the first fetch says its SHA-256"
+
+
+def _spec(fields: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in fields.items()) if isinstance(fields, dict) else ""
+
+
+def _stored(file: File) -> str:
+    return ""

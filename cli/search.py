@@ -1,0 +1,25 @@
+"""zoo search: models by words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo.cli import command as cli
+from zoo.cli.list import filters, listing
+
+
+@cli.command(
+    "search",
+    epilog="""
+    zoo search minilm
+    zoo search 'resnet*' --license permissive
+    zoo search mobilenet torchvision --json
+    """,
+)
+@click.argument("words", nargs=-1, required=True)
+@filters
+def command(words: tuple[str, ...], **chosen: Any) -> None:
+    """Find models whose name, alias, title, publisher or architecture has all WORDS, or matches a glob."""
+    listing(" ".join(words), chosen)

@@ -1,0 +1,222 @@
+"""HDF5 through pyfive: the weights files of Keras 1 to 3, Chainer and others. Contiguous datasets are mapped.
+
+pyfive is pure Python, so that a bad file is an exception and no crash; but it believes what a file says. So it reads
+through a `_Tape` that counts, its errors become ours, and where numbers lie and how large they are is checked here.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyfive
+from pyfive.core import InvalidHDF5File
+
+from zoo.converters.tensors.mapped import DTYPES, Bytes, DType, MappedFile, Source, Tensor, map_file, tensor
+from zoo.errors import FileError, Malformed, Refused
+
+NAME = "hdf5"
+EXTENSIONS = (".h5", ".hdf5", ".keras.h5", ".weights.h5")
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MAX_DEPTH = 64
+MAX_DATASETS = 100_000
+MAX_RATIO = 1_032  # deflate's limit
+MAX_SECONDS = 10.0  # of processor time in pyfive; a file of 2,000 datasets takes 1
+KERAS_MODEL = "model_weights"  # the group of a whole Keras model; beside it stand optimizer_weights
+CONTIGUOUS, CHUNKED = 1, 2
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+PYFIVE_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    InvalidHDF5File,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+)
+
+
+def sniff(head: bytes) -> bool:
+    """Does the signature stand at the beginning? (A user block before it is legal, and pyfive doesn't read it.)"""
+    return head.startswith(SIGNATURE)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The datasets of numbers by their paths in the file.
+
+    Of a whole Keras model the paths are those inside `model_weights`, so that a model and its weights file give the
+    same names, and the optimizer's datasets are left out. Raises Malformed and Refused.
+    """
+    file = map_file(path)
+    with opened(file) as root:
+        group = root.get(KERAS_MODEL, root)
+        return {name: _tensor(file, name, dataset) for name, dataset in _datasets(file, group)}
+
+
+@contextmanager
+def opened(file: MappedFile) -> Iterator[Any]:
+    """Pyfive's root group of a file; what pyfive raises inside becomes Malformed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield pyfive.File(_Tape(file))
+    except FileError:
+        raise
+    except PYFIVE_ERRORS as error:
+        why = str(error)[:200] or type(error).__name__
+        raise Malformed(file.path, f"HDF5: {why}") from error
+
+
+class _Tape:
+    """A file for pyfive that ends what would not end: a structure that is read in circles, or read over and over."""
+
+    closed = False
+
+    def __init__(self, file: MappedFile) -> None:
+        self.file, self.pos = file, 0
+        self.left = 8 * len(file) + (1 << 20)
+        self.deadline = time.process_time() + MAX_SECONDS
+
+    def seek(self, offset: int) -> int:
+        """Go to a byte."""
+        self.pos = offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, fewer at the file's end."""
+        end = len(self.file) if size < 0 else min(self.pos + size, len(self.file))
+        data = self.file.data[self.pos : end] if self.pos < end else b""
+        self.pos += len(data)
+        self.left -= len(data) + 16
+        if self.left < 0 or time.process_time() > self.deadline:
+            raise Malformed(self.file.path, "HDF5: its structures refer to each other without end", offset=self.pos)
+        return data
+
+
+def _datasets(file: MappedFile, root: Any) -> Iterator[tuple[str, Any]]:
+    """Every dataset below a group with its path; refuses groups that contain themselves."""
+    pending, count = [("", root, 0)], 0
+    while pending:
+        prefix, group, depth = pending.pop()
+        for key in group:
+            name, item = f"{prefix}{key}", group[key]
+            if depth >= MAX_DEPTH or (count := count + 1) > MAX_DATASETS:
+                raise Refused(file.path, f"HDF5: nested without end, at {name[:80]!r}")
+            if isinstance(item, pyfive.Group):
+                pending.append((f"{name}/", item, depth + 1))
+            elif isinstance(item, pyfive.Dataset):
+                yield name, item
+            else:
+                raise Refused(file.path, f"HDF5: {name[:80]!r} is a link to nothing or a type, not a dataset")
+
+
+def _tensor(file: MappedFile, name: str, dataset: Any) -> Tensor:
+    dtype, is_big_endian = _dtype(file, name, dataset)
+    shape, layout = dataset.shape, dataset.id.layout_class
+    if shape is None or not all(type(n) is int for n in shape):
+        raise Refused(file.path, f"HDF5: dataset {name!r} has no shape")
+    size_bytes = prod(shape) * dtype.itemsize
+    source: Source
+    if size_bytes == 0:
+        source = file.array[:0]
+    elif layout == CONTIGUOUS:
+        source = file.slice(dataset.id.data_offset, size_bytes, f"HDF5: dataset {name!r}")
+    elif layout == CHUNKED:
+        _check_chunks(file, name, dataset, size_bytes)
+        source = lambda: _chunks(file, name, dataset, dtype.itemsize)  # noqa: E731 - it is handed on, not named
+    else:
+        source = np.frombuffer(bytearray(np.ascontiguousarray(dataset[()]).tobytes()), np.uint8)
+    return tensor(file.path, name, source, size_bytes, dtype, shape, is_big_endian=is_big_endian)
+
+
+def _dtype(file: MappedFile, name: str, dataset: Any) -> tuple[DType, bool]:
+    stored = dataset.dtype
+    if names := pyfive.check_enum_dtype(stored):  # h5py writes booleans as an enumeration
+        stored = np.dtype(bool) if set(names) == {"FALSE", "TRUE"} else stored
+    if stored.kind == "V" and (tag := dataset.attrs.get("dtype")) in DTYPES:  # Keras 3 writes bfloat16 so
+        if DTYPES[tag].itemsize != stored.itemsize:
+            raise Malformed(file.path, f"HDF5: dataset {name!r}: {stored} is no {tag}")
+        return DTYPES[tag], False
+    plain = stored.newbyteorder("=")
+    if plain not in DTYPES.values():
+        raise Refused(file.path, f"HDF5: dataset {name!r} is of dtype {stored}; only numbers are read")
+    return plain, stored.str.startswith(">")
+
+
+def _check_chunks(file: MappedFile, name: str, dataset: Any, size_bytes: int) -> None:
+    chunks, index = dataset.chunks, dataset.id.index
+    if not chunks or len(chunks) != len(dataset.shape) or any(c <= 0 for c in chunks):
+        raise Malformed(file.path, f"HDF5: dataset {name!r} has chunks of shape {chunks}")
+    if len(index) != prod(-(-n // c) for n, c in zip(dataset.shape, chunks, strict=True)):
+        raise Malformed(file.path, f"HDF5: dataset {name!r} has {len(index):,} chunks, not what its shape needs")
+    unknown = {f["filter_id"] for f in dataset.id.filter_pipeline or ()} - {DEFLATE, SHUFFLE, FLETCHER32}
+    if unknown:
+        raise Refused(file.path, f"HDF5: dataset {name!r} is compressed by filter {min(unknown)}")
+    stored = sum(file.slice(c.byte_offset, c.size, f"HDF5: a chunk of {name!r}").size for c in index.values())
+    if size_bytes > stored * MAX_RATIO:
+        raise Malformed(file.path, f"HDF5: dataset {name!r} states {size_bytes:,} bytes out of {stored:,}")
+
+
+def _chunks(file: MappedFile, name: str, dataset: Any, itemsize: int) -> Bytes:
+    """A chunked dataset's bytes in row-major order."""
+    shape, chunks = dataset.shape, dataset.chunks
+    out = np.empty((*shape, itemsize), np.uint8)
+    for corner in product(*(range(0, n, c) for n, c in zip(shape, chunks, strict=True))):
+        info = dataset.id.index.get(corner)
+        if info is None:
+            raise Malformed(file.path, f"HDF5: dataset {name!r} has no chunk at {corner}")
+        packed = file.slice(info.byte_offset, info.size, f"HDF5: a chunk of {name!r}")
+        filters, size_bytes = dataset.id.filter_pipeline or (), prod(chunks) * itemsize
+        data = _unfiltered(file, name, packed, filters, info.filter_mask, size_bytes)
+        inside = tuple(slice(min(c, n - at)) for n, c, at in zip(shape, chunks, corner, strict=True))
+        place = tuple(slice(at, at + c) for c, at in zip(chunks, corner, strict=True))
+        out[place] = data.reshape(*chunks, itemsize)[inside]
+    return out.reshape(-1)
+
+
+def _unfiltered(file: MappedFile, name: str, data: Bytes, filters: Any, mask: int, size_bytes: int) -> Bytes:
+    """A chunk's bytes, of which there must be `size_bytes`; filters are undone from the last to the first."""
+    what = f"HDF5: a chunk of {name!r}"
+    for i, entry in reversed(list(enumerate(filters))):
+        if mask >> i & 1:
+            continue
+        if entry["filter_id"] == FLETCHER32:
+            if data.size < 4 or _fletcher32(data[:-4]) != tuple(n % 65535 for n in data[-4:].view("<u2")):
+                raise Malformed(file.path, f"{what} has another checksum than stated")
+            data = data[:-4]
+        elif entry["filter_id"] == DEFLATE:
+            try:  # at most the checksum of a Fletcher filter before this one more than there should be
+                data = np.frombuffer(zlib.decompressobj().decompress(data.data, size_bytes + 5), np.uint8)
+            except zlib.error as error:
+                raise Malformed(file.path, f"{what}: {error}") from error
+        else:
+            width = (entry["client_data"] or (1,))[0]
+            if width <= 0 or data.size % width:
+                raise Malformed(file.path, f"{what} is shuffled by {width} bytes and has {data.size:,}")
+            data = np.ascontiguousarray(data.reshape(width, -1).T).reshape(-1)
+    if data.size != size_bytes:
+        raise Malformed(file.path, f"{what} has {data.size:,} bytes and should have {size_bytes:,}")
+    return data
+
+
+def _fletcher32(data: Bytes) -> tuple[int, int]:
+    """HDF5's checksum (H5_checksum_fletcher32), each half modulo 65535."""
+    words = np.frombuffer(data.tobytes() + b"\0" * (data.size % 2), "<u2").astype(np.int64)
+    weights = np.arange(words.size, 0, -1, dtype=np.int64) % 65535
+    return int(words.sum() % 65535), int((words * weights).sum() % 65535)

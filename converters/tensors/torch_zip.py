@@ -1,0 +1,86 @@
+"""torch.save since 1.6: a zip archive with one pickle and one stored member a storage, which are mapped as they stand.
+
+    <any prefix>/data.pkl          the pickle; a storage is a persistent id ("storage", class, key, location, count)
+    <any prefix>/data/<key>        the bytes of that storage
+    <any prefix>/byteorder         "little" or "big"; little where it is missing
+
+The format is torch/serialization.py's `_save` and `_load`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+from zoo.converters.tensors import archive, torch_state
+from zoo.converters.tensors.mapped import DType, MappedFile, Tensor, map_file
+from zoo.converters.tensors.pickle_machine import Machine, Rules, Value
+from zoo.converters.tensors.torch_globals import CALLS, Storage, refusal, storage_dtype
+from zoo.errors import Malformed, Refused, UnknownFormat
+
+NAME = "torch"
+EXTENSIONS = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
+MAX_PICKLE_BYTES = 1 << 28
+
+
+def sniff(head: bytes) -> bool:
+    """Is it a zip archive? Whether torch wrote it shows only in its directory, at the end."""
+    return head.startswith(b"PK\3\4")
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state_dict, of a checkpoint around one, or of a whole module, by their names in it.
+
+    Raises UnknownFormat for other archives, Malformed and Refused for bad ones.
+    """
+    file = map_file(path)
+    members = archive.directory(file)
+    pickles = [name for name in members if posixpath.basename(name) == "data.pkl"]
+    if not pickles:
+        raise UnknownFormat(path)
+    if len(pickles) > 1:
+        raise Malformed(path, f"torch archive: {len(pickles)} members are a data.pkl: {', '.join(pickles)[:200]}")
+    prefix = pickles[0].removesuffix("data.pkl")
+    if any(name.startswith(f"{prefix}code/") for name in members):
+        raise Refused(path, "a TorchScript archive: it holds a program, and its weights under the program's names")
+    pickle = members[pickles[0]]
+    storages = _Storages(file, members, prefix)
+    rules = Rules("torch pickle", refusal, CALLS, storages)
+    base = 0 if pickle.is_deflated else pickle.offset
+    value = Machine(path, archive.content(file, pickle, MAX_PICKLE_BYTES), rules, base=base).load()
+    return torch_state.weights(path, value)
+
+
+class _Storages:
+    """The storages of an archive, by key; called with a persistent id."""
+
+    def __init__(self, file: MappedFile, members: dict[str, archive.Member], prefix: str) -> None:
+        self.file, self.members, self.prefix = file, members, prefix
+        self.made: dict[tuple[str, DType, int], Storage] = {}
+        order = members.get(f"{prefix}byteorder")
+        text = archive.content(file, order, 16) if order else b"little"
+        if text not in (b"little", b"big"):
+            raise Malformed(file.path, f"torch archive: byte order {text!r}")
+        self.is_big_endian = text == b"big"
+
+    def __call__(self, pid: Value) -> Storage:
+        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
+            raise ValueError("a persistent id that is no storage")
+        _, cls, key, _, numel = pid[:5]
+        if not isinstance(key, str) or type(numel) is not int or numel < 0:
+            raise ValueError("a storage without a key or a count")
+        dtype = storage_dtype(cls)
+        if (made := self.made.get((key, dtype, numel))) is not None:
+            return made
+        storage = Storage(key, dtype, numel, is_big_endian=self.is_big_endian)
+        member = self.members.get(f"{self.prefix}data/{key}")
+        if member is None and numel:
+            raise Malformed(self.file.path, f"torch archive: storage {key[:80]!r} is not in it")
+        if member is not None:
+            if member.size_bytes != storage.size_bytes:
+                what = f"storage {key[:80]!r} of {numel:,} x {dtype} has {member.size_bytes:,} bytes"
+                raise Malformed(self.file.path, f"torch archive: {what}", offset=member.offset)
+            storage.source = archive.source(self.file, member)
+        else:
+            storage.source = self.file.array[:0]
+        return self.made.setdefault((key, dtype, numel), storage)

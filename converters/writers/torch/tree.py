@@ -1,0 +1,105 @@
+"""The author's module tree: where parameters, layers and containers stand in the native module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from zoo.converters.graph import PARAMETER, modules, parameters, tied_names
+
+# what needs no constructor arguments and no part of the graph
+PLAIN = {f"{c.__module__}.{c.__name__}": c for c in (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)}
+# numpy has no such dtypes: the bytes are carried over as integers of the same width
+CARRIED = {
+    np.dtype(ml_dtypes.bfloat16): (np.int16, torch.bfloat16),
+    np.dtype(ml_dtypes.float8_e4m3fn): (np.uint8, torch.float8_e4m3fn),
+    np.dtype(ml_dtypes.float8_e4m3fnuz): (np.uint8, torch.float8_e4m3fnuz),
+    np.dtype(ml_dtypes.float8_e5m2): (np.uint8, torch.float8_e5m2),
+    np.dtype(ml_dtypes.float8_e5m2fnuz): (np.uint8, torch.float8_e5m2fnuz),
+}
+
+
+class Scope(nn.Module):
+    """A module of the author's that holds others and has no forward of its own here; prints under its author's name."""
+
+    def __init__(self, class_name: str) -> None:
+        super().__init__()
+        self.class_name = class_name
+
+    def _get_name(self) -> str:
+        return self.class_name
+
+
+def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """The array as a tensor over the same memory (which must be writable: weights are mapped copy-on-write)."""
+    if array.dtype in CARRIED:
+        carrier, dtype = CARRIED[array.dtype]
+        return torch.from_numpy(array.view(carrier)).view(dtype)
+    if not array.flags.writeable:  # only what we made ourselves: constants
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def plant(model: ir.Model) -> nn.Module:
+    """The tree of a bound model with every parameter and buffer in its place, in the order of the author's state_dict."""
+    classes = modules(model)
+    root = Scope(short(classes.get("", ("Model", {}))[0]))
+    for path, (cls, _) in classes.items():
+        if path:
+            _scope(root, path, cls)
+    for name, value in parameters(model.graph).items():
+        if value.const_value is None:
+            continue
+        tensor = to_tensor(value.const_value.numpy())
+        trained = value.metadata_props[PARAMETER] == "parameter" and tensor.is_floating_point()
+        held = nn.Parameter(tensor) if trained else tensor
+        for key in (name, *tied_names(value)):
+            path, _, field = key.rpartition(".")
+            owner = _scope(root, path)
+            if isinstance(held, nn.Parameter):
+                owner.register_parameter(field, held)
+            else:
+                owner.register_buffer(field, held)
+    return root
+
+
+def short(cls: str) -> str:
+    """The class without its module."""
+    return cls.rpartition(".")[2]
+
+
+def _scope(root: nn.Module, path: str, cls: str = "") -> nn.Module:
+    """The module at a path, made with all that lead to it where they are missing."""
+    module = root
+    for part in filter(None, path.split(".")):
+        child = module._modules.get(part)
+        if child is None:
+            child = PLAIN[cls]() if cls in PLAIN else Scope(short(cls) or "Module")
+            module.add_module(part, child)
+        module = child
+    return module
+
+
+def place(root: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put a layer where a scope stood; what the scope held besides the layer's own (an activation inside a norm) stays."""
+    parent_path, _, name = path.rpartition(".")
+    parent = root.get_submodule(parent_path)
+    old = parent._modules[name]
+    if old is not None:
+        for child_name, child in old.named_children():
+            layer.add_module(child_name, child or nn.Identity())
+        for field, held in (*old._parameters.items(), *old._buffers.items()):
+            (layer._parameters if isinstance(held, nn.Parameter) else layer._buffers)[field] = held  # type: ignore[assignment]
+    parent._modules[name] = layer
+
+
+def without_weights(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    """A layer whose parameters take no memory and no time, until the author's are put in."""
+    with torch.device("meta"):
+        return cls(**arguments)

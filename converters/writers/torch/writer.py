@@ -1,0 +1,351 @@
+"""Bound canonical graph -> torch.nn.Module: a torch.fx GraphModule inside the author's module tree.
+
+`write` gives a module whose layers are torch's own (nn.Conv2d, nn.BatchNorm2d, ...) at the author's paths, whose
+state_dict has the author's keys in his order, and whose forward reads like a person's. `tensors` is the way back.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import fx, nn
+
+from zoo.converters.graph import is_parameter, module_path, modules
+from zoo.converters.writers import driver
+from zoo.converters.writers.torch import logical, lowers, math, reduction, tensor  # noqa: F401 - each fills `lowers`
+from zoo.converters.writers.torch import nn as nn_group  # noqa: F401
+from zoo.converters.writers.torch.module import nested
+from zoo.converters.writers.torch.sizes import SIZES, Sizes
+from zoo.converters.writers.torch.tree import place, plant, short, to_tensor, without_weights
+from zoo.errors import HubError
+
+Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
+M = TypeVar("M", bound=nn.Module)
+# operators whose lowerings take Sizes as they are
+TAKES_SIZES = {
+    "Reshape",
+    "Expand",
+    "ConstantOfShape",
+    "Range",
+    "Slice",
+    "Tile",
+    "Pad",
+    "Resize",
+    "Split",
+    "Cast",
+    "Concat",
+}
+TAKES_SIZES |= {"Unsqueeze", "Gather", "GatherND", "TopK"}
+Tensor = ir.TensorProtocol
+
+
+def write(model: ir.Model) -> nn.Module:
+    """The native module of a bound canonical model, in inference mode, every parameter trainable. Raises HubError."""
+    module: nn.Module = driver.write(model.graph, TorchWriter(model))
+    return module
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The way back: the module's state_dict as the author's tensors, under his names and in his layout."""
+    return {name: ir.tensor(tensor.detach().cpu(), name=name) for name, tensor in module.state_dict().items()}
+
+
+def identifier(name: str) -> str:
+    """A name as Python can write it, and as no attribute of nn.Module is called."""
+    word = re.sub(r"\W", "_", name)
+    if not word or word[0].isdigit():
+        word = f"_{word}"
+    return f"{word}_" if word in RESERVED else word
+
+
+# what an attribute of a module may not be called
+RESERVED = {*dir(nn.Module()), *keyword.kwlist}
+
+
+def torch_dtype(dtype: ir.DataType) -> torch.dtype:
+    """ONNX's dtype as torch's. Raises HubError where torch has none."""
+    names = {"FLOAT": "float32", "DOUBLE": "float64", "COMPLEX64": "complex64", "COMPLEX128": "complex128"}
+    found = getattr(torch, names.get(dtype.name, dtype.name.lower()), None)
+    if not isinstance(found, torch.dtype):
+        raise HubError(f"torch has no dtype {dtype.name}")
+    return found
+
+
+class TorchWriter:
+    """Calls the lowerings on torch.fx proxies; what is particular to torch is how a layer with weights is made."""
+
+    lowers = lowers
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.fx_graph = fx.Graph()
+        self.tracer = fx.proxy.GraphAppendingTracer(self.fx_graph)
+        self.root = plant(model)
+        self.classes = modules(model)
+        self.constants: dict[fx.Node, np.ndarray[Any, Any]] = {}
+        self.names: dict[fx.Node, str] = {}
+        self.layers: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {}
+        self.node: ir.Node | None = None
+        self.args: list[Value] = []
+        self.taken = {part for name, _ in self.root.named_modules() for part in name.split(".")}
+
+    # ---- what the driver asks for
+
+    def input(self, value: ir.Value) -> Value:
+        """A placeholder under the author's name."""
+        return self.proxy("placeholder", identifier(value.name or "input"))
+
+    def initializer(self, value: ir.Value) -> Value:
+        """A parameter or buffer by its path; a scalar constant as a Python number; any other as a buffer that is not saved."""
+        name, tensor = value.name or "constant", value.const_value
+        if tensor is None:
+            raise ValueError(f"initializer {name!r} has no data")
+        if is_parameter(value):
+            proxy = self.proxy("get_attr", name)
+            self.names[proxy.node] = name
+            return proxy
+        array = tensor.numpy()
+        if array.ndim == 0 and array.dtype.kind in "iufb":
+            return array.item()
+        return self.tensor_constant(array, name)
+
+    def tensor_constant(self, array: np.ndarray[Any, Any], name: str) -> fx.Proxy:
+        """A buffer that is not part of the state_dict and moves with the module."""
+        attribute = identifier(name)
+        while attribute in self.taken:
+            attribute += "_"
+        self.taken.add(attribute)
+        proxy = self.proxy("get_attr", attribute)
+        proxy.node.meta["constant"] = to_tensor(array)
+        self.constants[proxy.node] = array
+        return proxy
+
+    @contextmanager
+    def at(self, node: ir.Node) -> Iterator[None]:
+        """Nodes that are made meanwhile belong to the module that `node` belongs to."""
+        self.node, before = node, len(self.fx_graph.nodes)
+        yield
+        path = module_path(node)
+        for made in list(self.fx_graph.nodes)[before:]:
+            made.meta["path"] = path
+        self.node = None
+
+    def call(self, lowering: driver.Lowering, args: list[Value], attributes: dict[str, Any]) -> Value:
+        """Sizes stay Python integers through shape arithmetic, and become a tensor for any other operator."""
+        op = self.node.op_type if self.node else ""
+        self.args = args
+        if any(isinstance(a, Sizes) for a in args):
+            sizes = SIZES.get(op)
+            if sizes is not None and (made := sizes(self, *args, **attributes)) is not None:
+                return made
+            if op not in TAKES_SIZES:
+                args = [self.materialise(a) for a in args]
+        return lowering(self, *args, **attributes)
+
+    def finish(self, outputs: list[Value]) -> nn.Module:
+        """The module: one output is the tensor, several a dict by the author's names."""
+        outputs = [self.materialise(o) for o in outputs]
+        names = [v.name or "output" for v in self.model.graph.outputs]
+        result: Any = outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True))
+        self.fx_graph.output(self.tracer.create_arg(result))
+        self.fx_graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+        self.fx_graph.lint()
+        return nested(self.root, self.fx_graph, short(self.classes.get("", ("Model", {}))[0])).eval()
+
+    # ---- what lowerings ask for
+
+    def proxy(
+        self, op: str, target: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> fx.Proxy:
+        """A new node of the forward."""
+        return self.tracer.create_proxy(op, target, args, dict(kwargs or {}))
+
+    def function(self, target: Any, *args: Any, **kwargs: Any) -> fx.Proxy:
+        """Call a function that makes a tensor from no tensor (torch.zeros, torch.arange), which proxies can't see."""
+        return self.proxy("call_function", target, args, kwargs)
+
+    def known(self, x: Value) -> np.ndarray[Any, Any] | None:
+        """The numbers of a value, if they are constant."""
+        if isinstance(x, Sizes):
+            return np.array(x.items) if all(isinstance(i, int) for i in x.items) else None
+        if isinstance(x, fx.Proxy):
+            return self.constants.get(x.node)
+        return None if x is None else np.asarray(x)
+
+    def sizes(self, x: Value) -> Sizes | None:
+        """A value as Sizes: it is one already, or a small known vector of integers."""
+        if isinstance(x, Sizes):
+            return x
+        array = self.known(x)
+        if array is None or array.ndim > 1 or array.dtype.kind not in "iu":
+            return None
+        return Sizes(tuple(int(i) for i in array.reshape(-1)), array.ndim)
+
+    def ints(self, x: Value) -> list[Any]:
+        """A vector of sizes as a list of Python integers, symbolic ones among them; read from the tensor if need be."""
+        if (sizes := self.sizes(x)) is not None:
+            return list(sizes.items)
+        n = self.shape(x)
+        if n is None or len(n) != 1 or not isinstance(n[0], int):
+            raise ValueError("a list of sizes whose length is not known before the module runs")
+        return [x[i].item() for i in range(n[0])]
+
+    def materialise(self, x: Value) -> Value:
+        """Sizes as what an operator takes: a Python integer or an int64 tensor."""
+        if not isinstance(x, Sizes):
+            return x
+        if x.rank == 0:
+            return x.items[0]
+        return self.function(torch.tensor, list(x.items), dtype=torch.int64, device=self.device())
+
+    def value(self, i: int) -> ir.Value | None:
+        """The graph's own i-th input of the node at hand: its name, dtype and shape."""
+        inputs = self.node.inputs if self.node else ()
+        return inputs[i] if i < len(inputs) else None
+
+    def shape_in(self, i: int) -> tuple[Any, ...] | None:
+        """The shape of the i-th input as the graph knows it: int or a name."""
+        value = self.value(i)
+        return (
+            None
+            if value is None or value.shape is None
+            else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+        )
+
+    def rank_in(self, i: int) -> int:
+        """The rank of the i-th input."""
+        shape = self.shape_in(i)
+        if shape is None:
+            raise ValueError(f"the rank of input {i} is not known")
+        return len(shape)
+
+    def rank_out(self) -> int | None:
+        """The rank of the first output."""
+        out = self.node.outputs[0] if self.node else None
+        return None if out is None or out.shape is None else len(out.shape)
+
+    def dtype_out(self) -> torch.dtype:
+        """The dtype of the first output."""
+        out = self.node.outputs[0] if self.node else None
+        return torch_dtype(out.dtype if out is not None and out.dtype is not None else ir.DataType.FLOAT)
+
+    def dtype_in(self, i: int) -> torch.dtype:
+        """The dtype of the i-th input."""
+        value = self.value(i)
+        return torch_dtype(value.dtype if value is not None and value.dtype is not None else ir.DataType.FLOAT)
+
+    def tensor_of(self, x: Value) -> Value:
+        """A value as a tensor, where it is one of Python's numbers or Sizes."""
+        if isinstance(x, fx.Proxy) and not isinstance(x, Sizes):
+            return x
+        items = list(x.items) if isinstance(x, Sizes) and x.rank else x.items[0] if isinstance(x, Sizes) else x
+        i = next((i for i, v in enumerate(self.args) if v is x), 0)
+        return self.function(torch.tensor, items, dtype=self.dtype_in(i), device=self.device())
+
+    def number(self, x: Value) -> Value:
+        """A scalar as a Python number: known, or read from its tensor when the module runs."""
+        if isinstance(x, Sizes):
+            return x.items[0]
+        known = self.known(x)
+        if known is not None:
+            return known.reshape(-1)[0].item()
+        return x.item()
+
+    def constant(self, array: np.ndarray[Any, Any], name: str) -> fx.Proxy:
+        """A constant that the lowering itself makes."""
+        return self.tensor_constant(np.ascontiguousarray(array), name)
+
+    def device(self) -> Value:
+        """Where the module runs: the device of its first input."""
+        first = next(n for n in self.fx_graph.nodes if n.op == "placeholder")
+        return fx.Proxy(first, self.tracer).device
+
+    def dtype_of(self, dtype: ir.DataType) -> torch.dtype:
+        """ONNX's dtype as torch's."""
+        return torch_dtype(dtype)
+
+    def tensor(self, x: Value, like: Sequence[Value]) -> Value:
+        """A Python number as a tensor, for a function that takes no numbers; on the device of the first tensor of `like`."""
+        if isinstance(x, fx.Proxy):
+            return x
+        near = next(v for v in like if isinstance(v, fx.Proxy))
+        return near.new_tensor(x)
+
+    def shape(self, x: Value) -> tuple[Any, ...] | None:
+        """The shape of a value that is an input of the node at hand."""
+        return next((self.shape_in(i) for i, v in enumerate(self.args) if v is x), None)
+
+    def layer(self, cls: type[nn.Module], x: Value, arguments: Mapping[str, Any], **tensors: Value) -> fx.Proxy | None:
+        """Call a layer of torch's that takes `tensors` as its own parameters; None unless they fit as they are.
+
+        They fit when each is a parameter of the author's named `<path>.<field>`, with one path for all, of the shape and
+        in the place that the layer has.
+        """
+        given = {field: t for field, t in tensors.items() if t is not None}
+        names = {field: self.names.get(t.node, "") for field, t in given.items() if isinstance(t, fx.Proxy)}
+        path = next(iter(names.values()), "").rpartition(".")[0]
+        if not path or len(names) < len(given) or any(name != f"{path}.{field}" for field, name in names.items()):
+            return None
+        if path not in self.layers:
+            layer = without_weights(cls, arguments)
+            expected = {k: v for k, v in (*layer._parameters.items(), *layer._buffers.items()) if v is not None}
+            held = self.root.get_submodule(path)
+            if set(expected) - set(given) - {"num_batches_tracked"}:
+                return None
+            if any(expected[f].shape != getattr(held, f).shape for f in given if f in expected) or set(given) - set(
+                expected
+            ):
+                return None
+            if "num_batches_tracked" in expected:
+                layer.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
+            place(self.root, path, layer)
+            self.layers[path] = (cls, dict(arguments))
+        elif self.layers[path] != (cls, dict(arguments)):
+            return None
+        return self.proxy("call_module", path, (x,))
+
+    def module(self, cls: type[nn.Module], x: Value, **arguments: Any) -> fx.Proxy | None:
+        """Call a module without parameters where the author has one of that very class; None where he has none."""
+        if not self.author_has(cls):
+            return None
+        path = module_path(self.node) if self.node else ""
+        if path not in self.layers:
+            place(self.root, path, cls(**arguments))
+            self.layers[path] = (cls, arguments)
+        elif self.layers[path] != (cls, arguments):
+            return None
+        return self.proxy("call_module", path, (x,))
+
+    def replaced(self, module: nn.Module, x: Value) -> fx.Proxy:
+        """Call a module of ours in the place of the author's that this node belongs to, or beside the graph's own."""
+        path = module_path(self.node) if self.node else ""
+        if not path:
+            return self.anonymous(module, x)
+        if path not in self.layers:
+            place(self.root, path, module)
+            self.layers[path] = (type(module), {})
+        return self.proxy("call_module", path, (x,))
+
+    def anonymous(self, module: nn.Module, x: Value) -> fx.Proxy:
+        """Call a module where the author has a function: it stands under its class's name in the module around it."""
+        around = module_path(self.node) if self.node else ""
+        name = base = type(module).__name__.lower()
+        n = 0
+        while name in self.root.get_submodule(around)._modules:
+            n += 1
+            name = f"{base}_{n}"
+        path = f"{around}.{name}" if around else name
+        self.root.get_submodule(around).add_module(name, module)
+        return self.proxy("call_module", path, (x,))
+
+    def author_has(self, cls: type[nn.Module]) -> bool:
+        """Whether the author's module that the node at hand belongs to is of that very class."""
+        path = module_path(self.node) if self.node else ""
+        return self.classes.get(path, ("", {}))[0] == f"{cls.__module__}.{cls.__qualname__}"

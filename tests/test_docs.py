@@ -1,0 +1,79 @@
+"""What the documents say is run: the docstrings' examples, and the README's quickstart as a reader would type it."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import zoo
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+BY_HAND = "zoo.architectures.make"  # the tool that exports architectures wants every publisher's package
+MODULES = [m.name for m in pkgutil.walk_packages(zoo.__path__, "zoo.") if not m.name.startswith(BY_HAND)]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+COMMANDS = re.findall(r"^    (zoo [^#\n]*[^#\s])", README, re.MULTILINE)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["zoo", *MODULES])
+def test_the_examples_of_the_docstrings_give_what_they_say(name):
+    if name.startswith("zoo.converters.writers.torch"):
+        pytest.importorskip("torch")
+    assert 0 == doctest.testmod(importlib.import_module(name)).failed
+
+
+@pytest.fixture
+def desk(tmp_path, zoo_home) -> Path:
+    """A folder with the files that the README's reader has: a photograph, sentences, a page with words on it."""
+    with Image.open(next((ROOT / "zoo" / "samples").glob("*.jpg"))) as photo:
+        photo.save(tmp_path / "photo.jpg")
+    (tmp_path / "sentences.txt").write_bytes((ROOT / "zoo" / "samples" / "sentences.txt").read_bytes())
+    page = Image.new("RGB", (640, 160), "white")
+    ImageDraw.Draw(page).text((30, 50), "The quick brown fox", "black", ImageFont.load_default(48))
+    page.save(tmp_path / "page.png")
+    return tmp_path
+
+
+def run(words: list[str], folder: Path) -> str:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_readme_does_what_its_reader_expects(line, desk):
+    words = shlex.split(line)[1:]
+    assert run([sys.executable, "-c", "from zoo.cli.app import main; main()", *words], desk)
+    for option in ("--save", "-o"):
+        if option in words:
+            assert (desk / words[words.index(option) + 1]).stat().st_size > 0
+
+
+@pytest.mark.network
+@pytest.mark.torch
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_of_the_readme_runs(program, desk):
+    pytest.importorskip("torch")
+    assert run([sys.executable, "-c", program], desk)
+
+
+def test_the_readme_has_examples_to_run():
+    assert len(COMMANDS) >= 5
+    assert len(PROGRAMS) >= 1
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_links_only_to_files_that_are_there(document):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+    assert [] == [target for target in targets if not (document.parent / target).exists()]

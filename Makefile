@@ -46,7 +46,7 @@ demo: $(BASE) ## name what is on a photograph and rank sentences, with no framew
 	    names = "torch tensorflow keras jax mxnet".split(); here = [n for n in names if find_spec(n)]; \
 	    exit("a framework is installed in .venv: " + ", ".join(here)) if here else print("installed in .venv: none of", ", ".join(names))'
 	@rm -rf "$$ZOO_HOME"
-	.venv/bin/zoo run efficientnet-lite0 zoo/samples/cat.jpg
+	.venv/bin/zoo run efficientnet-lite0 zoo/samples/coffee.jpg
 	.venv/bin/zoo run minilm-l6 --query "How do I get my money back?" zoo/samples/sentences.txt
 	.venv/bin/zoo cache verify
 

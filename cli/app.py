@@ -1,11 +1,11 @@
-"""The command `zoo`: finds the command's module when it is used, and turns every error into one line and an exit code."""
+"""The command `zoo`: imports a command's module when it is used; every error is one line and an exit code."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -52,7 +52,9 @@ class App(click.Group):
         found: click.Command = import_module(f"zoo.cli.{cmd_name}").command
         return found
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest name where there is none."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"No such command {args[0]!r}. {did_you_mean(args[0], COMMANDS)}".rstrip(), ctx)
@@ -62,17 +64,18 @@ class App(click.Group):
         """Where to begin."""
         examples(self.epilog, formatter)
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **settings: Any) -> Any:
-        """Run a command line. Exit codes: 0, 1 for a failure, 2 for what was asked or given wrongly, 130 for Ctrl-C."""
-        line = list(sys.argv[1:] if args is None else args)
-        if not standalone_mode:
-            return super().main(line, *rest, standalone_mode=False, **settings)
-        sys.exit(self._code(line, rest, settings))
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """As click's: exit codes 0, 1 for a failure, 2 for what was asked or given wrongly, 130 for Ctrl-C."""
+        given = args[0] if args else settings.pop("args", None)
+        line = sys.argv[1:] if given is None else list(given)
+        if not settings.pop("standalone_mode", True):
+            return super().main(line, standalone_mode=False, **settings)
+        sys.exit(self._code(line, settings))
 
-    def _code(self, line: list[str], rest: Sequence[Any], settings: dict[str, Any]) -> int:
+    def _code(self, line: list[str], settings: dict[str, Any]) -> int:
         try:
             with _short_warnings():
-                result = super().main(line, *rest, standalone_mode=False, **settings)
+                result = super().main(line, standalone_mode=False, **settings)
                 sys.stdout.flush()
             return result if isinstance(result, int) else 0
         except click.exceptions.NoArgsIsHelpError as error:
@@ -143,4 +146,4 @@ def app() -> None:
 
 def main() -> None:
     """The console script."""
-    app()
+    app(prog_name="zoo")

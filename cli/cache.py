@@ -19,7 +19,7 @@ EPILOG = "zoo cache list\nzoo cache verify\nzoo cache prune --dry-run\nzoo cache
 
 @click.group("cache", cls=cli.Group, epilog=EPILOG)
 def command() -> None:
-    """List, measure, check and clean what has been fetched and built."""
+    """Look after what has been fetched and built."""
 
 
 def dry_run(f: click.decorators.FC) -> click.decorators.FC:
@@ -66,7 +66,9 @@ def verify(ctx: click.Context) -> None:
 
 
 @command.command("prune", epilog="zoo cache prune --dry-run\nzoo cache prune --built-days 0")
-@click.option("--built-days", type=click.FloatRange(0), default=30.0, show_default=True, help="What was built so long ago goes.")
+@click.option(
+    "--built-days", type=click.FloatRange(0), default=30.0, show_default=True, help="What was built so long ago goes."
+)
 @dry_run
 def prune(built_days: float, dry_run: bool) -> None:
     """Delete what no model uses: abandoned downloads, old builds, files of forgotten models."""

@@ -38,7 +38,11 @@ def common_options() -> list[click.Parameter]:
     """The options that stand after every command, and before it too."""
     return [
         click.Option(
-            ["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Print JSON; of several results, one a line."
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_json,
+            help="Print JSON; of several results, one a line.",
         ),
         click.Option(["--debug"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
     ]
@@ -112,7 +116,8 @@ def table(rows: Sequence[Sequence[object]], heads: Sequence[str], *, right: str 
 
 def _line(row: Sequence[str], widths: Sequence[int], is_right: Sequence[bool], most: int) -> str:
     line = "  ".join(
-        cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(row, widths, is_right, strict=True)
+        cell.rjust(width) if right else cell.ljust(width)
+        for cell, width, right in zip(row, widths, is_right, strict=True)
     ).rstrip()
     return line if len(line) <= most else line[: most - 1] + "…"
 

@@ -9,7 +9,7 @@ from zoo.cli import command as cli
 
 WHERE = {
     "bash": "zoo completion bash > ~/.local/share/bash-completion/completions/zoo",
-    "zsh": "zoo completion zsh > ~/.zfunc/_zoo    (and in ~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit && compinit)",
+    "zsh": "zoo completion zsh > ~/.zfunc/_zoo    (in ~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit)",
     "fish": "zoo completion fish > ~/.config/fish/completions/zoo.fish",
 }
 
@@ -17,7 +17,10 @@ WHERE = {
 @cli.command("completion", epilog="\n".join(WHERE.values()))
 @click.argument("shell", type=click.Choice(list(WHERE)))
 def command(shell: str) -> None:
-    """Print the script that completes `zoo` in SHELL; keep it where the examples say."""
+    """Print the script for tab completion.
+
+    It completes `zoo` in SHELL; keep it where the examples say.
+    """
     from zoo.cli.app import app
 
     made = get_completion_class(shell)

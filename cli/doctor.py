@@ -11,12 +11,15 @@ from zoo.doctor import Found, Report, examine
 
 
 @cli.command("doctor", epilog="zoo doctor\nzoo doctor --import\nzoo doctor --json")
-@click.option("--import", "imports", is_flag=True, help="Import every framework to see whether it works: takes seconds.")
+@click.option(
+    "--import", "imports", is_flag=True, help="Import every framework to see whether it works: takes seconds."
+)
 @click.pass_context
 def command(ctx: click.Context, imports: bool) -> None:
-    """Show which frameworks, versions and devices are here and what each enables, the store, and the catalogs.
+    """Show what is here and what is wrong with it.
 
-    Exit code 1 when something is wrong; a framework that is not installed is not.
+    Frameworks with their versions and devices and what each enables, the store, and the catalogs. Exit code 1 when
+    something is wrong; a framework that is not installed is not.
     """
     report = examine(imports=imports)
     cli.show(report, lines)
@@ -49,4 +52,4 @@ def lines(report: Report) -> Iterator[str]:
 def _state(found: Found) -> str:
     if found.version is None:
         return f"not installed: {found.install}"
-    return f"{found.version}{'  ' if found.devices else ''}{', '.join(found.devices)}{'  can not be imported' if found.problem else ''}"
+    return "  ".join(filter(None, (found.version, ", ".join(found.devices), found.problem and "can't be imported")))

@@ -10,12 +10,16 @@ from zoo import registry
 from zoo.cli import command as cli
 from zoo.cli.names import complete
 from zoo.entry import File, License, ModelEntry, Weights
+from zoo.store import Store, default_store
 
 
 @cli.command("info", epilog="zoo info resnet50\nzoo info resnet50:imagenet1k-v1 --json")
 @click.argument("model", shell_complete=complete)
 def command(model: str) -> None:
-    """Show what MODEL is, who published it, and how strongly it is pinned."""
+    """Show the card of MODEL.
+
+    What it is, who published it under which licence, and how strongly its files are pinned.
+    """
     cli.show(registry.info(model), card)
 
 
@@ -34,13 +38,16 @@ def card(entry: ModelEntry) -> Iterator[str]:
         ("catalog", entry.catalog),
     )
     yield from (f"  {line}" for line in cli.pairs(facts))
+    store = default_store()
     for place, weights in enumerate(entry.weights.values()):
         yield ""
-        yield f"  {entry.name}:{weights.tag}" + ("  (what the bare name means)" if place == 0 and len(entry.weights) > 1 else "")
-        yield from (f"    {line}" for line in cli.pairs(_weights(weights)))
+        yield f"  {entry.name}:{weights.tag}" + (
+            "  (what the bare name means)" if place == 0 and len(entry.weights) > 1 else ""
+        )
+        yield from (f"    {line}" for line in cli.pairs(_weights(entry, weights, store)))
 
 
-def _weights(weights: Weights) -> Iterator[tuple[str, object]]:
+def _weights(entry: ModelEntry, weights: Weights, store: Store) -> Iterator[tuple[str, object]]:
     yield "publisher", weights.publisher
     yield "licence", _license(weights.license)
     yield "data set", weights.dataset
@@ -48,8 +55,8 @@ def _weights(weights: Weights) -> Iterator[tuple[str, object]]:
     yield "size", cli.size(weights.size_bytes)
     for role, files in weights.files.items():
         for file in files:
-            yield role, f"{file.path}  {_stored(file)}"
-            yield "", ""
+            stored = store.stored(file, f"{entry.name}:{weights.tag}")
+            yield role, f"{file.path}  ({'stored' if stored else 'not fetched yet'})"
             yield "  pinned by", _pin(file)
             yield "  from", ", ".join(file.sources)
     for kind, fields in weights.input.items():
@@ -67,12 +74,8 @@ def _license(license: License) -> str:
 
 
 def _pin(file: File) -> str:
-    return f"{file.pin}  {file.digest}" if file.digest else f"{file.pin}; the first fetch says its SHA-256"
+    return f"{file.pin}  {file.digest}" if file.digest else f"{file.pin}; the first fetch records the whole SHA-256"
 
 
 def _spec(fields: object) -> str:
     return ", ".join(f"{k} {v}" for k, v in fields.items()) if isinstance(fields, dict) else ""
-
-
-def _stored(file: File) -> str:
-    return ""

@@ -1,4 +1,4 @@
-"""What stands after `zoo run MODEL`: files, folders, globs, `-` and texts, as inputs with the name that an answer gets."""
+"""What stands after `zoo run MODEL`: files, folders, globs, `-` and texts, as inputs with names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,23 @@ from typing import Any, NamedTuple
 from zoo.errors import BadInput
 
 PICTURES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga")
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+    )
     + (".jp2", ".avif", ".heic", ".ico")
 )
 TEXTS = frozenset((".txt", ".text", ".md"))
@@ -43,7 +59,7 @@ def _pictures(word: str) -> Iterator[Input]:
 
 
 def texts(words: Sequence[str]) -> Iterator[Input]:
-    """Each text that the words name: every line that is not blank of a file or of stdin (`-`), or a word with blanks in it itself.
+    """Each text that the words name: a line that is not blank of a file or of stdin (`-`), or a word that has blanks.
 
     Files are looked for at once, and read while the texts are used. Raises BadInput for what names none.
     """
@@ -56,7 +72,11 @@ def _text_sources(word: str) -> list[Path | Input]:
         return [Path("-")]
     if re.search(r"\s", word.strip()) and not os.path.exists(word):
         return [Input(word, word)]
-    return list(files(word, TEXTS, "text file", hint="A text itself has a blank in it; of one word: echo WORD | zoo run MODEL -"))
+    return list(
+        files(
+            word, TEXTS, "text file", hint="A text itself has a blank in it; of one word: echo WORD | zoo run MODEL -"
+        )
+    )
 
 
 def _lines(path: Path) -> Iterator[Input]:
@@ -89,7 +109,10 @@ def files(word: str, suffixes: frozenset[str], what: str, *, hint: str = "") -> 
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in suffixes and each.is_file())
         if not found:
-            raise BadInput(f"{word}: no {what} in this folder", hint=f"Looked for {', '.join(sorted(suffixes))}; not in folders within it.")
+            raise BadInput(
+                f"{word}: no {what} in this folder",
+                hint=f"Looked for {', '.join(sorted(suffixes))}; not in folders within it.",
+            )
         return found
     if path.exists() or not glob.has_magic(word):
         if not path.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,13 +15,26 @@ from zoo.registry import Row
 FILTERS = (
     click.option("--task", metavar="TASK", help="Such as image-classification; see `zoo info` of a model."),
     click.option("--framework", metavar="NAME", help="Was seen to open in it: onnx, torch."),
-    click.option("--license", "--licence", "license", metavar="KIND", help="permissive, restricted, non-commercial, unknown, or an SPDX id."),
+    click.option(
+        "--license",
+        "--licence",
+        "license",
+        metavar="KIND",
+        help="permissive, restricted, non-commercial, unknown, or an SPDX id.",
+    ),
     click.option("--publisher", metavar="NAME", help="Whose weights."),
     click.option("--max-params", metavar="N", help="At most so many parameters: 10M."),
     click.option("--max-size", metavar="BYTES", help="At most so much to fetch: 100MB."),
-    click.option("--min-top1", type=float, metavar="PERCENT", help="At least this accuracy, as its publisher states it."),
+    click.option(
+        "--min-top1", type=float, metavar="PERCENT", help="At least this accuracy, as its publisher states it."
+    ),
     click.option("--tested/--untested", default=None, help="Only what was (never) fetched and run by Polyzoo."),
-    click.option("--sort", default="name", metavar="BY", help=f"{', '.join(registry.SORTS)}; with a - before it from the greatest."),
+    click.option(
+        "--sort",
+        default="name",
+        metavar="BY",
+        help=f"{', '.join(registry.SORTS)}; with a - before it from the greatest.",
+    ),
 )
 HEADS = ("MODEL", "TASK", "PARAMS", "SIZE", "TOP1", "LICENSE", "TESTED", "PUBLISHER", "TITLE")
 

@@ -10,11 +10,14 @@ from zoo.cli.names import complete
 
 @cli.command("lock", epilog="zoo lock resnet50:imagenet1k-v2 minilm-l6\nzoo lock ppocr -o deploy/zoo.lock")
 @click.argument("models", nargs=-1, required=True, shell_complete=complete)
-@click.option("-o", "--out", type=click.Path(), metavar="PATH", help="By itself the project's zoo.lock, or a new one here.")
+@click.option(
+    "-o", "--out", type=click.Path(), metavar="PATH", help="By itself the project's zoo.lock, or a new one here."
+)
 def command(models: tuple[str, ...], out: str | None) -> None:
-    """Write the SHA-256 of all files of MODELS to zoo.lock, to which later pulls in this folder are held.
+    """Hold a project to the digests of MODELS.
 
-    What a catalog pins by less than a whole SHA-256 is fetched first.
+    Writes the SHA-256 of all their files to zoo.lock, to which later pulls in this folder are held. What a catalog
+    pins by less than a whole SHA-256 is fetched first.
     """
     from pathlib import Path
 

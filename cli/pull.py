@@ -13,9 +13,10 @@ from zoo.cli.names import complete
 @cli.command("pull", epilog="zoo pull efficientnet-lite0\nzoo pull minilm-l6 ppocr --json")
 @click.argument("models", nargs=-1, required=True, shell_complete=complete)
 def command(models: tuple[str, ...]) -> None:
-    """Fetch MODELS into the store and check them; what is there already makes no request.
+    """Fetch MODELS into the store.
 
-    Licences go to stderr, and the paths of the files to stdout.
+    Every file is checked. What is there already makes no request. Licences go to stderr, the paths of the files to
+    stdout.
     """
     import zoo
 

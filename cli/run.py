@@ -39,13 +39,16 @@ CLASSIFIES = ("image-classification", "text-classification", "emotion", "text-di
 @click.option("--framework", default="onnx", show_default=True, metavar="NAME", help="What computes.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1, ...")
 @click.option("--dtype", metavar="NAME", help="float32, float16, bfloat16.")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Inputs for one run of the model; by itself what fits.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), metavar="N", help="Inputs for one run of the model; by itself what fits."
+)
 @click.pass_context
-def command(ctx: click.Context, model: str, inputs: tuple[str, ...], **options: Any) -> None:
-    """Run MODEL on INPUTS: files, folders, globs, or - for stdin.
+def command(ctx: click.Context, /, model: str, inputs: tuple[str, ...], **options: Any) -> None:
+    """Run MODEL on pictures or texts.
 
-    A model for pictures takes picture files, and the bytes of one from stdin. A model for texts takes text files and stdin, a
-    text a line, and a text itself where it has a blank in it.
+    INPUTS are files, folders, globs, or - for stdin. A model for pictures takes picture files, and the bytes of one
+    from stdin. A model for texts takes text files and stdin, a text a line, and a text itself where it has a blank
+    in it.
     """
     import zoo
 
@@ -75,7 +78,9 @@ def command(ctx: click.Context, model: str, inputs: tuple[str, ...], **options: 
 
 def _check_save(save: str, task: str, *, is_single: bool) -> None:
     if task not in DRAWS:
-        raise BadInput(f"--save draws boxes on a picture, and {task} finds none", hint=f"It goes with {' and '.join(DRAWS)}.")
+        raise BadInput(
+            f"--save draws boxes on a picture, and {task} finds none", hint=f"It goes with {' and '.join(DRAWS)}."
+        )
     if is_single and not Path(save).is_dir() and Path(save).suffix.lower() not in SAVED:
         raise BadInput(f"--save {save}: expected a name that ends with {', '.join(SAVED)}")
 
@@ -94,7 +99,7 @@ def kind(model: str) -> tuple[str, bool]:
 
 
 def answer(predictor: Any, inputs: Iterator[Input], settings: dict[str, Any], save: str | None) -> int:
-    """Print an answer for each input as it comes. The exit code: 1 if one of several could not be read; one alone raises."""
+    """Print answers as they come. The exit code: 1 if one of several inputs could not be read; one alone raises."""
     head = list(islice(inputs, 2))
     is_single, failed = len(head) == 1, 0
     named, given = tee(chain(head, inputs))

@@ -21,5 +21,8 @@ from zoo.cli.list import filters, listing
 @click.argument("words", nargs=-1, required=True)
 @filters
 def command(words: tuple[str, ...], **chosen: Any) -> None:
-    """Find models whose name, alias, title, publisher or architecture has all WORDS, or matches a glob."""
+    """Find models by words or a glob.
+
+    All WORDS have to occur in name, alias, title, publisher and architecture; a glob has to match one of them.
+    """
     listing(" ".join(words), chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from zoo.cli import command as cli
@@ -10,11 +12,14 @@ from zoo.cli import command as cli
 @cli.command("unbundle", epilog="zoo unbundle kit.tar")
 @click.argument("path", type=click.Path())
 def command(path: str) -> None:
-    """Take the models of the file PATH into the store; each digest is checked."""
-    from pathlib import Path
+    """Take in what `zoo bundle` packed.
 
+    The models of the file PATH go into the store; each digest is checked.
+    """
+    from zoo import registry
     from zoo.bundle import unbundle
     from zoo.progress import default
     from zoo.store import default_store
 
-    cli.show(unbundle(Path(path), default_store(), progress=default()), lambda brought: [*brought.models])
+    brought = unbundle(Path(path), default_store(), is_known=registry.is_known, progress=default())
+    cli.show(brought, lambda value: value.models)

@@ -16,9 +16,9 @@ from zoo.cli.names import complete
 @click.option("--architecture", metavar="NAME", help="The graph for a file that has weights alone.")
 @click.pass_context
 def command(ctx: click.Context, model: str, frameworks: tuple[str, ...], architecture: str | None) -> None:
-    """Run MODEL in every framework that is here, and compare the outputs with ONNX Runtime's.
+    """Compare MODEL between frameworks.
 
-    Exit code 1 when one disagrees.
+    It is run in every one that is here, and its outputs compared with ONNX Runtime's. Exit code 1 when one disagrees.
     """
     import zoo
 

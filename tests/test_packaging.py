@@ -99,7 +99,7 @@ def test_the_wheel_installed_elsewhere_lists_what_the_checkout_lists(installed, 
 
 
 def test_the_wheel_installed_elsewhere_names_what_is_on_a_photograph(installed, tmp_path, zoo_home):
-    photo = shutil.copy(next((ROOT / "zoo" / "samples").glob("*.jpg")), tmp_path)
+    photo = shutil.copy(ROOT / "zoo" / "samples" / "coffee.jpg", tmp_path)
     checkout = (sys.executable, "-c", "from zoo.cli.app import main; main()")
     words = ("run", "efficientnet-lite0", photo, "--json")
     assert run(*checkout, *words, cwd=ROOT) == run(installed / "zoo", *words, cwd=tmp_path)

@@ -22,7 +22,7 @@ _PIN = re.compile(r"(https?://[^#\s]+)#sha256=([0-9a-f]{64})")
 
 
 class Source(NamedTuple):
-    """One catalog: `label` is what errors and entries call it; its bytes are a file's, or an address' with a known digest."""
+    """One catalog, of a file or of an address with a known digest; `label` is what errors and entries call it."""
 
     label: str
     path: Path | None = None
@@ -83,5 +83,7 @@ def _stated(value: str) -> list[Source]:
 def _address(item: str) -> Source:
     pinned = _PIN.fullmatch(item)
     if not pinned:
-        raise EntryError("an address in $ZOO_CATALOGS has to be pinned: <address>#sha256=<64 hex digits, lower case>", file=item)
+        raise EntryError(
+            "an address in $ZOO_CATALOGS has to be pinned: <address>#sha256=<64 hex digits, lower case>", file=item
+        )
     return Source(pinned[1], sha256=pinned[2])

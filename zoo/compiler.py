@@ -16,27 +16,30 @@ from zoo.names import normal
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT, title TEXT, task TEXT, architecture TEXT, params INTEGER, frameworks TEXT,
-  deprecated TEXT);
-CREATE TABLE weights (model INTEGER, place INTEGER, tag TEXT, publisher TEXT, license TEXT, kind TEXT, top1 REAL, size INTEGER,
-  tested TEXT, unavailable TEXT, PRIMARY KEY (model, place)) WITHOUT ROWID;
+CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT, title TEXT, task TEXT, architecture TEXT, params INTEGER,
+  frameworks TEXT, deprecated TEXT);
+CREATE TABLE weights (model INTEGER, place INTEGER, tag TEXT, publisher TEXT, license TEXT, kind TEXT, top1 REAL,
+  size INTEGER, tested TEXT, unavailable TEXT, PRIMARY KEY (model, place)) WITHOUT ROWID;
 CREATE TABLE name (key TEXT PRIMARY KEY, model INTEGER, tag TEXT, former INTEGER) WITHOUT ROWID;
 CREATE TABLE terms (model INTEGER PRIMARY KEY, terms TEXT);
 CREATE TABLE doc (model INTEGER PRIMARY KEY, doc TEXT);
 """  # ids are in the order of names; long columns stand apart, so that a listing reads few pages
+REMEDY = "; give this catalog a `namespace: <word>`, or say `replaces: [...]` at its head"
 
 
 @dataclass
 class Merged:
-    """All catalogs as one: entries by name, and for every name that finds one (aliases too) whom it finds and who states it."""
+    """All catalogs as one: the entries, and for every name that finds one, aliases too, whom it finds."""
 
     entries: dict[str, ModelEntry] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
-    names: dict[str, tuple[str, str | None, bool]] = field(default_factory=dict)  # normal name -> (entry, tag, is a former name)
+    names: dict[str, tuple[str, str | None, bool]] = field(
+        default_factory=dict
+    )  # normal name -> (entry, tag, is a former name)
 
 
 def compiled(found: Sequence[Source], stamp: str) -> bytes:
-    """The bytes of an index of these catalogs. Raises EntryError for the first mistake in the first catalog that has one."""
+    """The bytes of an index of these catalogs. Raises EntryError for the first mistake in them."""
     merged = Merged()
     for each in found:
         add(merged, schema.catalog(yamltree.parse(each.read(), each.label), each.label))
@@ -48,7 +51,9 @@ def compiled(found: Sequence[Source], stamp: str) -> bytes:
     for name, id in ids.items():
         entry = merged.entries[name]
         index.execute("INSERT INTO model VALUES (?,?,?,?,?,?,?,?)", (id, *_model_row(entry)))
-        index.executemany("INSERT INTO weights VALUES (?,?,?,?,?,?,?,?,?,?)", [(id, *row) for row in _weights_rows(entry, merged)])
+        index.executemany(
+            "INSERT INTO weights VALUES (?,?,?,?,?,?,?,?,?,?)", [(id, *row) for row in _weights_rows(entry, merged)]
+        )
         index.execute("INSERT INTO terms VALUES (?,?)", (id, _terms(entry)))
         doc = json.dumps(plain(entry), ensure_ascii=False, separators=(",", ":"))
         index.execute("INSERT INTO doc VALUES (?,?)", (id, doc))
@@ -59,29 +64,39 @@ def compiled(found: Sequence[Source], stamp: str) -> bytes:
 
 
 def add(merged: Merged, catalog: schema.Catalog) -> None:
-    """Take in one more catalog. A name that is taken already is an EntryError, unless the catalog says `replaces` of it."""
+    """Take in one more catalog. A name that is taken is an EntryError, unless the catalog says `replaces` of it."""
     for name in catalog.replaces:
         _remove(merged, catalog, name)
     for name, entry in catalog.entries.items():
-        if catalog.is_yielding and (entry := _what_is_new(merged, entry)) is None:
+        new = _what_is_new(merged, entry) if catalog.is_yielding else entry
+        if new is None:
             continue
-        for stated, tag, former in _all_names(entry):
-            _claim(merged, catalog, stated, (entry.name, tag, former), shown=name)
-        merged.entries[entry.name] = entry
-        merged.lines.setdefault(entry.name, catalog.lines[name])
+        for stated, tag, former in _all_names(new):
+            _claim(merged, catalog, stated, (new.name, tag, former), shown=name)
+        merged.entries[new.name] = new
+        merged.lines.setdefault(new.name, catalog.lines[name])
     for name in catalog.replaces:
-        if normal(name) not in merged.names:  # the catalog's namespace stands before its own entry: the bare name goes to it
-            own = next(own for own in catalog.entries if normal(own).rpartition("/")[2] == normal(name).rpartition("/")[2])
+        if (
+            normal(name) not in merged.names
+        ):  # the catalog's namespace stands before its own entry: the bare name goes to it
+            own = next(
+                own for own in catalog.entries if normal(own).rpartition("/")[2] == normal(name).rpartition("/")[2]
+            )
             _claim(merged, catalog, name, (own, None, False), shown=own)
 
 
 def _what_is_new(merged: Merged, entry: ModelEntry) -> ModelEntry | None:
-    """Of a yielding catalog's entry what no earlier one states: itself, or the known entry with further weights, or nothing."""
+    """What no earlier catalog states of a yielding one's entry: all, the known one with more weights, or nothing."""
     taken = merged.names
     known = merged.entries.get(taken[normal(entry.name)][0]) if normal(entry.name) in taken else None
-    weights = {tag: replace(w, aliases=tuple(a for a in w.aliases if normal(a) not in taken)) for tag, w in entry.weights.items()}
+    weights = {
+        tag: replace(w, aliases=tuple(a for a in w.aliases if normal(a) not in taken))
+        for tag, w in entry.weights.items()
+    }
     if known is None:
-        aliases, formerly = (tuple(n for n in names if normal(n) not in taken) for names in (entry.aliases, entry.formerly))
+        aliases, formerly = (
+            tuple(n for n in names if normal(n) not in taken) for names in (entry.aliases, entry.formerly)
+        )
         return replace(entry, weights=weights, aliases=aliases, formerly=formerly)
     more = {tag: w for tag, w in weights.items() if tag not in known.weights}
     if not more or known.architecture != entry.architecture or known.parts:
@@ -99,20 +114,19 @@ def _all_names(entry: ModelEntry) -> list[tuple[str, str | None, bool]]:
     ]
 
 
-def _claim(merged: Merged, catalog: schema.Catalog, stated: str, whom: tuple[str, str | None, bool], *, shown: str) -> None:
+def _claim(
+    merged: Merged, catalog: schema.Catalog, stated: str, whom: tuple[str, str | None, bool], *, shown: str
+) -> None:
+    """Let a name find `whom`. A name that finds something already stays with it: EntryError."""
     key = normal(stated)
-    if key in merged.names and merged.names[key] != whom:
-        holder = merged.entries.get(merged.names[key][0])
-        where = f"line {merged.lines[holder.name]} of {holder.catalog}" if holder else "this catalog"
-        remedy = "" if holder is None or holder.catalog == catalog.file else (
-            "; give this catalog a `namespace: <word>`, or say `replaces: [...]` at its head"
-        )
-        raise EntryError(
-            f"the name {stated!r} is taken by {merged.names[key][0]!r} ({where}){remedy}",
-            file=catalog.file,
-            line=catalog.lines.get(shown),
-            entry=shown,
-        )
+    known = merged.names.get(key)
+    holder = merged.entries.get(known[0]) if known else None
+    is_ours = known == whom and (holder is None or catalog.is_yielding)  # stated twice by one entry, or extended
+    if known and not is_ours:
+        where = f"line {merged.lines[holder.name]} of {holder.catalog}" if holder else "this entry's other name"
+        remedy = "" if holder is None or holder.catalog == catalog.file else REMEDY
+        problem = f"the name {stated!r} is taken by {known[0]!r} ({where}){remedy}"
+        raise EntryError(problem, file=catalog.file, line=catalog.lines.get(shown), entry=shown)
     merged.names[key] = whom
 
 
@@ -121,7 +135,9 @@ def _remove(merged: Merged, catalog: schema.Catalog, name: str) -> None:
     found = merged.names.get(normal(name))
     if found is None or found[1] is not None:
         hint = did_you_mean(name, merged.entries)
-        raise EntryError(f"no earlier catalog has the model {name!r} to replace. {hint}".strip(), file=catalog.file, field="replaces")
+        raise EntryError(
+            f"no earlier catalog has the model {name!r} to replace. {hint}".strip(), file=catalog.file, field="replaces"
+        )
     old = found[0]
     last = normal(old).rpartition("/")[2]
     if not any(normal(own).rpartition("/")[2] == last for own in catalog.entries):
@@ -135,7 +151,9 @@ def check_parts(merged: Merged) -> None:
     for name, entry in merged.entries.items():
         for part, target in entry.parts.items():
             if problem := _problem_of_part(merged, target):
-                raise EntryError(problem, file=entry.catalog, line=merged.lines[name], entry=name, field=f"parts.{part}")
+                raise EntryError(
+                    problem, file=entry.catalog, line=merged.lines[name], entry=name, field=f"parts.{part}"
+                )
 
 
 def _problem_of_part(merged: Merged, target: str) -> str:
@@ -159,14 +177,22 @@ def _part(merged: Merged, target: str) -> Weights:
 
 
 def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
-    """The key that sorts names as people do: resnet50 before resnet101, bare names before namespaces' of the same word."""
+    """The key that sorts names as people do: resnet50 before resnet101, and a bare name before a namespace's."""
     space, _, bare = name.rpartition("/")
     pieces = re.findall(r"\d+|\D+", bare)
     return (*((not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces), (False, -1, space))
 
 
 def _model_row(entry: ModelEntry) -> tuple[object, ...]:
-    return entry.name, entry.title, entry.task, entry.architecture, entry.params, " ".join(entry.frameworks), entry.deprecated
+    return (
+        entry.name,
+        entry.title,
+        entry.task,
+        entry.architecture,
+        entry.params,
+        " ".join(entry.frameworks),
+        entry.deprecated,
+    )
 
 
 def _terms(entry: ModelEntry) -> str:
@@ -190,7 +216,7 @@ def _facts(w: Weights) -> tuple[object, ...]:
 
 
 def _facts_of_parts(parts: Sequence[Weights]) -> tuple[object, ...]:
-    """What holds of a model of models: sizes add up, the least free licence counts, and what one part lacks the whole lacks."""
+    """What holds of a model of models: sizes add up, the least free licence counts, what a part lacks it lacks."""
     licenses = {w.license.weights for w in parts}
     kinds = {w.license.kind for w in parts}
     sizes = [w.size_bytes for w in parts if w.size_bytes]

@@ -14,10 +14,13 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from zoo.converters.frameworks import FRAMEWORKS
 from zoo.errors import ZooError
 from zoo.home import home
 from zoo.version import __version__
@@ -25,20 +28,18 @@ from zoo.version import __version__
 TIMEOUT_S = 180  # for one framework's import; transformers and TensorFlow have taken 30 s
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(NamedTuple):
     """A package that makes something possible."""
 
-    name: str
+    name: str  # pip's
     module: str
     enables: str
     extra: str  # pip install 'polyzoo[<extra>]'; empty for what the base install brings
-    asks: str = ""  # Python that prints its devices, after `import <module> as m`
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A package as it is here. `version` None: not installed; `problem`: why it can't be imported, if that was tried."""
+    """A package as it is here; `version` is None where it is not installed, `problem` why it can't be imported."""
 
     name: str
     version: str | None
@@ -89,19 +90,15 @@ class Report:
         return [*of_packages, *([self.store.problem] if self.store.problem else []), *of_catalogs]
 
 
-PACKAGES = (
-    Package("onnxruntime", "onnxruntime", "zoo run, zoo.runner(framework='onnx')", "", "m.get_available_providers()"),
+BESIDE = (  # what is no framework
     Package("onnx", "onnx", "reading and writing .onnx", ""),
-    Package(
-        "torch",
-        "torch",
-        "zoo.load(framework='torch'), native modules to train and export",
-        "torch",
-        "['cpu'] + [f'cuda:{i} {m.cuda.get_device_name(i)}' for i in range(m.cuda.device_count())]"
-        " + (['mps'] if m.backends.mps.is_available() else [])",
-    ),
-    Package("huggingface_hub", "huggingface_hub", "hf: sources with its login and cache settings", "hf"),
+    Package("huggingface_hub", "huggingface_hub", "sources of the scheme hf:, with its login", "hf"),
 )
+ASKS = {  # Python that gives a framework's devices, after `import <module> as m`
+    "onnxruntime": "m.get_available_providers()",
+    "torch": "['cpu'] + [f'cuda:{i} {m.cuda.get_device_name(i)}' for i in range(m.cuda.device_count())]"
+    " + (['mps'] if m.backends.mps.is_available() else [])",
+}
 
 
 def examine(*, imports: bool = False) -> Report:
@@ -110,7 +107,7 @@ def examine(*, imports: bool = False) -> Report:
         polyzoo=__version__,
         python=f"{platform.python_version()}  {sys.executable}",
         platform=platform.platform(),
-        frameworks=tuple(_found(package, imports or package.module == "onnxruntime") for package in PACKAGES),
+        frameworks=tuple(_found(package, imports or package.module == "onnxruntime") for package in _packages()),
         devices=tuple(_devices()),
         store=_store(),
         is_offline=is_offline(),
@@ -123,9 +120,16 @@ def is_offline() -> bool:
     return os.environ.get("ZOO_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
+def _packages() -> Iterator[Package]:
+    for each in FRAMEWORKS.values():
+        enables = f"framework={each.name!r}: zoo.runner, and {each.gives} from zoo.load"
+        yield Package(each.distribution, each.package, enables, each.extra)
+    yield from BESIDE
+
+
 def _found(package: Package, is_asked: bool) -> Found:
     try:
-        version = importlib.metadata.version(package.name)
+        version: str | None = importlib.metadata.version(package.name)
     except importlib.metadata.PackageNotFoundError:
         version = "unknown" if importlib.util.find_spec(package.module) else None
     if version is None:
@@ -137,9 +141,11 @@ def _found(package: Package, is_asked: bool) -> Found:
 
 def _ask(package: Package) -> tuple[tuple[str, ...], str | None]:
     """Its devices by its own word, and why it can't be imported if it can't."""
-    code = f"import json, {package.module} as m; print(json.dumps(list({package.asks or '[]'})))"
+    code = f"import json, {package.module} as m; print(json.dumps(list({ASKS.get(package.module, '[]')})))"
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return (), f"{type(error).__name__}: {error}"
     if done.returncode != 0:
@@ -152,19 +158,30 @@ def _devices() -> Iterator[str]:
     if smi := shutil.which("nvidia-smi"):
         command = [smi, "--query-gpu=index,name,memory.total,driver_version", "--format=csv,noheader"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        yield from (f"cuda:{line.strip()}" for line in done.stdout.splitlines() if done.returncode == 0 and line.strip())
+        yield from (
+            f"cuda:{line.strip()}" for line in done.stdout.splitlines() if done.returncode == 0 and line.strip()
+        )
 
 
 def _store() -> StoreFacts:
     path = home()
     there = next(folder for folder in (path, *path.parents) if folder.exists())
-    is_writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    is_writable = _takes_files(there)
     try:
         free: int | None = shutil.disk_usage(there).free
     except OSError:
         free = None
     shared = tuple(one for one in os.environ.get("ZOO_SHARED", "").split(os.pathsep) if one)
     return StoreFacts(path, is_writable, free, shared, None if is_writable else f"the store {path} can't be written")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Tried: permissions alone don't say it of /proc, of a full quota, or to root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _catalogs() -> Iterator[CatalogFacts]:

@@ -15,6 +15,11 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
+def is_full(error: OSError) -> bool:
+    """Does it say that a disk or a quota is full?"""
+    return error.errno in FULL
+
+
 @contextmanager
 def trouble(place: Path, *, hint: str = "ZOO_HOME says where the store is.") -> Iterator[None]:
     """An OSError in the block becomes DiskFull, ReadOnly or another StoreError that names `place`."""
@@ -22,7 +27,7 @@ def trouble(place: Path, *, hint: str = "ZOO_HOME says where the store is.") -> 
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        if error.errno in FULL:
+        if is_full(error):
             raise DiskFull(f"{place}: no room left ({reason})", hint=hint) from error
         if error.errno in FORBIDDEN:
             raise ReadOnly(f"{place} cannot be written ({reason})", hint=hint) from error

@@ -16,18 +16,32 @@ from zoo.names import TASKS as TASKS
 
 ROLES = ("weights", "model", "tokenizer", "labels")
 PERMISSIVE = frozenset(
-    {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "ISC", "Unlicense", "Zlib", "0BSD"}
+    {
+        "Apache-2.0",
+        "MIT",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC0-1.0",
+        "CC-BY-4.0",
+        "CC-BY-3.0",
+        "ISC",
+        "Unlicense",
+        "Zlib",
+        "0BSD",
+    }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One published file. The digest is the identity; sources are hints of where its bytes may be had, tried in turn."""
+    """One published file. The digest is the identity; sources are hints of where its bytes are, tried in turn."""
 
     path: str
     digest: str | None  # "sha256:<64 hex>", or None until the first fetch
     size_bytes: int | None
-    published: str | None  # what its author pins, if less than a whole SHA-256: "sha256-8:11ad3fa6", "sha1:<40 hex>", "md5:<32 hex>"
+    published: (
+        str | None
+    )  # what its author pins, if less than a whole SHA-256: "sha256-8:11ad3fa6", "sha1:<40 hex>", "md5:<32 hex>"
     sources: tuple[str, ...]  # "https://...", "hf:repo@revision/path", "package:name==version", "file:/path"
 
     @property
@@ -68,7 +82,7 @@ class License:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One set of trained weights of an architecture, with all that belongs to the weights and not to the architecture."""
+    """Trained weights of an architecture, with all that belongs to the weights and not to the architecture."""
 
     tag: str
     publisher: str
@@ -108,7 +122,9 @@ class ModelEntry:
     paper: str | None = None
     params: int | None = None
     aliases: tuple[str, ...] = ()
-    formerly: tuple[str, ...] = ()  # names that it once had: they work, with a DeprecationWarning that says the name of today
+    formerly: tuple[
+        str, ...
+    ] = ()  # names that it once had: they work, with a DeprecationWarning that says the name of today
     deprecated: str | None = None  # a note that names what to use instead
     frameworks: tuple[str, ...] = ()  # those that were seen to open it with the right numbers
     catalog: str = ""  # the file that states it
@@ -120,7 +136,7 @@ class ModelEntry:
 
 
 def plain(value: Any) -> Any:
-    """A value of ours as JSON knows it: dataclasses as objects, dates as ISO text, paths as text, numpy scalars and arrays as numbers.
+    """A value as JSON knows it: dataclasses as objects, dates as ISO text, paths as text, numpy's arrays as lists.
 
     >>> plain(License("MIT"))
     {'weights': 'MIT', 'code': None, 'dataset': None, 'stated': None}
@@ -149,9 +165,20 @@ def entry_of(facts: Mapping[str, Any]) -> ModelEntry:
 
 
 def _weights_of(facts: Mapping[str, Any]) -> Weights:
-    files = {role: tuple(File(**{**f, "sources": tuple(f["sources"])}) for f in files) for role, files in facts["files"].items()}
+    files = {
+        role: tuple(File(**{**f, "sources": tuple(f["sources"])}) for f in files)
+        for role, files in facts["files"].items()
+    }
     days = {key: date.fromisoformat(facts[key]) if facts[key] else None for key in ("tested", "unavailable")}
-    return Weights(**{**facts, "files": files, "license": License(**facts["license"]), **days, **_tuples(facts, "unused", "aliases")})
+    return Weights(
+        **{
+            **facts,
+            "files": files,
+            "license": License(**facts["license"]),
+            **days,
+            **_tuples(facts, "unused", "aliases"),
+        }
+    )
 
 
 def _tuples(facts: Mapping[str, Any], *keys: str) -> dict[str, tuple[str, ...]]:

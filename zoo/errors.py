@@ -92,7 +92,9 @@ class MissingFramework(UsageError):
     """A framework that is known and not installed here."""
 
     def __init__(self, name: str, extra: str, *, why: str = "") -> None:
-        super().__init__(f"{name} is not installed here" + (f" ({why})" if why else ""), hint=f"pip install 'polyzoo[{extra}]'")
+        super().__init__(
+            f"{name} is not installed here" + (f" ({why})" if why else ""), hint=f"pip install 'polyzoo[{extra}]'"
+        )
 
 
 class BadInput(UsageError):
@@ -102,9 +104,13 @@ class BadInput(UsageError):
 class EntryError(UsageError):
     """A mistake in a catalog: which file, line, entry and field, and what was expected there."""
 
-    def __init__(self, message: str, *, file: str | PathLike[str], line: int | None = None, entry: str = "", field: str = "") -> None:
+    def __init__(
+        self, message: str, *, file: str | PathLike[str], line: int | None = None, entry: str = "", field: str = ""
+    ) -> None:
         place = f"{file}:{line}" if line is not None else f"{file}"
-        where = ": ".join(filter(None, (place, f"entry {entry!r}" if entry else "", f"field {field!r}" if field else "")))
+        where = ": ".join(
+            filter(None, (place, f"entry {entry!r}" if entry else "", f"field {field!r}" if field else ""))
+        )
         super().__init__(f"{where}: {message}")
         self.file, self.line, self.entry, self.field = str(file), line, entry, field
 
@@ -131,10 +137,12 @@ class Malformed(FileError):
 
 
 class Refused(FileError):
-    """The file is well-formed and holds something that is never read: code, foreign classes, paths outside its folder."""
+    """Well-formed, and holding something that is never read: code, foreign classes, paths outside its folder."""
 
     def __init__(self, path: str | PathLike[str], what: str, *, offset: int | None = None, hint: str = "") -> None:
-        super().__init__(f"{path}: refused: {what}" + (f" (at byte {offset:,})" if offset is not None else ""), hint=hint)
+        super().__init__(
+            f"{path}: refused: {what}" + (f" (at byte {offset:,})" if offset is not None else ""), hint=hint
+        )
         self.path, self.what, self.offset = str(path), what, offset
 
 

@@ -14,6 +14,7 @@ import shutil
 import stat
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def _arrive(order: Order, part: Part) -> Path:
     """The file by the first of its sources that has it. Raises its error, or Exhausted with all of them."""
     failures: list[tuple[str, FetchError]] = []
     urls = order.file.sources
-    for url, following in zip(urls, (*urls[1:], None), strict=True):
+    for url, following in zip_longest(urls, urls[1:]):
         try:
             hashes = _receive(_briefer(order) if following else order, url, part)
             _remember(order, hashes)

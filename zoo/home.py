@@ -12,7 +12,8 @@ APP = "polyzoo"
 def home() -> Path:
     """The folder of store, index and user catalogs; it need not exist. Read from the environment at each call.
 
-    Linux and macOS are spelled out, as platformdirs has them (a test compares): importing it takes 40 ms, a third of `zoo list`.
+    Linux and macOS are spelled out as platformdirs has them (a test compares): importing it would take 20 ms of every
+    `zoo list`.
     """
     if stated := os.environ.get("ZOO_HOME"):
         return Path(stated).expanduser().absolute()

@@ -1,9 +1,9 @@
 """The catalogs as one sqlite file, so that the command starts fast however long they grow.
 
-An index carries a stamp: the digest of all that it was made from, catalogs and checking code alike. The built-in catalog's
-travels in the wheel (zoo/registry.sqlite); any other is made on first use in `$ZOO_HOME/index/`, under its stamp as the
-name, so it is never out of date, and two processes that make it at once write the same. Where nothing can be written it is
-made in memory.
+An index carries a stamp: the digest of all that it was made from, catalogs and checking code alike. The built-in
+catalog's travels in the wheel (zoo/registry.sqlite); any other is made on first use in `$ZOO_HOME/index/`, under its
+stamp as the name, so it is never out of date, and two processes that make it at once write the same. Where nothing can
+be written it is made in memory.
 """
 
 from __future__ import annotations

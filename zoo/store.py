@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from zoo import records
 from zoo.digests import digest_hex, hash_file
-from zoo.durable import sync_folder, sync_tree, trouble
+from zoo.durable import is_full, sync_folder, sync_tree, trouble
 from zoo.entry import File
 from zoo.errors import BadInput
 from zoo.home import home
@@ -193,7 +193,13 @@ class Store:
         try:
             with trouble(self.root):
                 part.tree.mkdir()
-            yield part.tree
+            try:
+                yield part.tree
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                with trouble(self.root):
+                    raise
             with trouble(self.root):
                 sync_tree(part.tree)
                 target.parent.mkdir(parents=True, exist_ok=True)

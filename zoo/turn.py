@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.durable import trouble
@@ -27,11 +27,13 @@ def turn(path: Path, has_arrived: Callable[[], bool], growth: Callable[[], int],
     lock = FileLock(path)
     is_held, was_told, grown, since = False, False, growth(), time.monotonic()
     while True:
-        with suppress(Timeout):
-            # OSError: a file system without locks, or another user's lock file.
-            with suppress(OSError, NotImplementedError):
-                lock.acquire(timeout=0)
-                is_held = True
+        try:
+            lock.acquire(timeout=0)
+            is_held = True
+            break
+        except Timeout:  # held by another
+            pass
+        except (OSError, NotImplementedError):  # a file system without locks, or another user's lock file
             break
         if not was_told:
             progress.note("waiting for another process that fetches the same file")

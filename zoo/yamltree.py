@@ -1,13 +1,15 @@
 """YAML text -> a tree of values that know their lines, for files that strangers may write.
 
-PyYAML's parser gives the events; the tree is built here, because its composer recurses in C (200,000 nested dashes end the
-process) and forgets where a key stood. Scalars follow YAML 1.2's core schema, plus dates: `no` and `on` are words,
-`1e-5` is a number. Refused: anchors and aliases (a short file can unfold to any size), tags, a second document, a repeated key.
+PyYAML's parser gives the events; the tree is built here, because its composer recurses in C (200,000 nested dashes end
+the process) and forgets where a key stood. Scalars follow YAML 1.2's core schema, plus dates: `no` and `on` are words,
+`1e-5` is a number. Refused: anchors and aliases (a short file can unfold to any size), tags, a second document, a
+repeated key.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias
@@ -20,12 +22,14 @@ MAX_DEPTH = 20  # an entry of ours is nine deep
 MAX_BYTES = 64 * 2**20
 
 Scalar: TypeAlias = str | int | float | bool | date | None
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser, eight times as fast, where PyYAML was built with it
+_LOADER: Any = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # the C parser, eight times as fast, where PyYAML was built with it
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -71,9 +75,14 @@ def parse(data: bytes, label: str) -> Node:
     try:
         return _build(text, label)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise EntryError(f"not YAML: {error.problem}", file=label, line=mark.line + 1 if mark else None) from error
-    except yaml.YAMLError as error:  # a character that YAML forbids: the position counts characters, or in the C parser bytes
+        mark: Any = error.problem_mark or error.context_mark
+        last = text.count("\n") + 1  # a mark may stand behind the end
+        raise EntryError(
+            f"not YAML: {error.problem}", file=label, line=min(mark.line + 1, last) if mark else None
+        ) from error
+    except (
+        yaml.YAMLError
+    ) as error:  # a character that YAML forbids: the position counts characters, or in the C parser bytes
         raise EntryError(f"not YAML: {getattr(error, 'reason', error)}", file=label) from error
 
 
@@ -100,16 +109,19 @@ def _build(text: str, label: str) -> Node:
             parent.value[key] = node
 
     documents = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+    for event in events:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
                 raise EntryError("a second document starts here; a catalog is one", file=label, line=line)
         elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise EntryError("anchors (&) and aliases (*) are not read here: write the value out", file=label, line=line)
-        elif isinstance(event, yaml.NodeEvent) and event.tag is not None:
-            raise EntryError(f"tags are not read here: {event.tag!r}", file=label, line=line)
+            raise EntryError(
+                "anchors (&) and aliases (*) are not read here: write the value out", file=label, line=line
+            )
+        elif (tag := getattr(event, "tag", None)) is not None:
+            raise EntryError(f"tags are not read here: {tag!r}", file=label, line=line)
         elif isinstance(event, yaml.ScalarEvent):
             is_key = bool(stack) and isinstance(stack[-1][0].value, dict) and not stack[-1][1]
             if is_key:
@@ -130,11 +142,13 @@ def _refuse_repeated(mapping: Node, key: str, line: int, label: str) -> None:
     if key == "<<":
         raise EntryError("merging (<<) is not read here: write the values out", file=label, line=line)
     if isinstance(mapping.value, dict) and key in mapping.value:
-        raise EntryError(f"{key!r} stands here again; it was stated in line {mapping.value[key].line}", file=label, line=line)
+        raise EntryError(
+            f"{key!r} stands here again; it was stated in line {mapping.value[key].line}", file=label, line=line
+        )
 
 
 def scalar(text: str, label: str, line: int) -> Scalar:
-    """A plain scalar's value by YAML 1.2's core schema, plus dates; `label` and `line` are for the error of an impossible date."""
+    """A plain scalar's value by YAML 1.2's core schema, plus dates; `label` and `line` are for an impossible one."""
     if text in _NULL:
         return None
     if text in _BOOL:

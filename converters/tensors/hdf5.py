@@ -217,6 +217,6 @@ def _unfiltered(file: MappedFile, name: str, data: Bytes, filters: Any, mask: in
 
 def _fletcher32(data: Bytes) -> tuple[int, int]:
     """HDF5's checksum (H5_checksum_fletcher32), each half modulo 65535."""
-    words = np.frombuffer(data.tobytes() + b"\0" * (data.size % 2), "<u2").astype(np.int64)
+    words = np.frombuffer(data.tobytes() + b"\0" * (data.size % 2), ">u2").astype(np.int64)
     weights = np.arange(words.size, 0, -1, dtype=np.int64) % 65535
     return int(words.sum() % 65535), int((words * weights).sum() % 65535)

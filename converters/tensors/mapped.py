@@ -89,9 +89,10 @@ def fault(size_bytes: int, itemsize: int, shape: Sequence[int], strides: Sequenc
     """Why these sizes, strides and offset (in elements) don't fit `size_bytes` bytes; None when they do."""
     if len(shape) > MAX_RANK or len(shape) != len(strides):
         return f"{len(shape)} sizes and {len(strides)} strides"
-    if offset < 0 or any(not 0 <= n <= MAX_DIM for n in shape) or any(s < 0 for s in strides):
-        return f"shape {tuple(shape)}, strides {tuple(strides)}, offset {offset}: a number is negative or beyond reason"
+    if any(not 0 <= n <= MAX_DIM for n in (*shape, *strides, offset)):
+        return f"a size, stride or offset beyond reason in shape {str(tuple(shape))[:120]}"
     if (numel := prod(shape)) == 0:
+        # NumPy multiplies the other sizes of an empty array too.
         return None if prod(n or 1 for n in shape) <= MAX_DIM else f"shape {tuple(shape)} is beyond reason"
     end = offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     if end * itemsize > size_bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _header(file: MappedFile, name: str, head: bytes) -> tuple[DType, tuple[int,
             if version not in PARSERS:
                 raise Refused(file.path, f"array {name!r}: .npy version {version}, which is for named fields")
             shape, is_fortran, dtype = PARSERS[version](stream, max_header_size=MAX_HEADER_BYTES)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError) as error:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError, TokenError) as error:
         raise Malformed(file.path, f"array {name!r}: {str(error)[:200]}") from error
     if any(type(n) is not int or n < 0 for n in shape):
         raise Malformed(file.path, f"array {name!r}: shape {str(shape)[:80]}")

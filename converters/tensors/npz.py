@@ -31,6 +31,6 @@ def read(path: Path) -> dict[str, Tensor]:
             raise Refused(path, f"npz: member {name!r} is no array", offset=member.offset)
         head = archive.beginning(file, member, npy.PREAMBLE_BYTES + npy.MAX_HEADER_BYTES)
         if not npy.sniff(head):
-            raise Malformed(path, f"npz: member {name!r} is no array", offset=member.offset)
+            raise Malformed(path, f"npz: member {member.name!r} is no array", offset=member.offset)
         tensors[name] = npy.array(file, name, archive.source(file, member), member.size_bytes, head)
     return tensors

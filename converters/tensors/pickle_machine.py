@@ -29,6 +29,7 @@ Call = Callable[..., Value]
 MAX_INSTRUCTIONS = 4_000_000
 MAX_MEMO = 1_000_000
 MAX_OBJECTS = 400_000
+MAX_MARKS = 10_000  # open at a time; Python's pickler goes 1,000 deep
 MAX_INT_BYTES = 256
 MAX_KEY = 1 << 60  # ints beyond hash alike by the million if they are chosen to
 
@@ -118,7 +119,7 @@ class Machine:
         except Wrong as error:
             raise self.refused(str(error), at) if error.is_refusal else self.malformed(str(error), at) from None
         except IndexError:
-            short = self.pos >= len(data)
+            short = at >= len(data) or self.pos > len(data)
             what = "the file ends inside it" if short else "an instruction finds nothing to work on"
             raise self.malformed(what, at) from None
         except (ValueError, TypeError, KeyError, OverflowError, struct.error, RecursionError) as error:
@@ -295,6 +296,8 @@ def python2_str(data: bytes) -> Value:
 
 
 def _begin(m: Machine) -> None:
+    if len(m.marks) >= MAX_MARKS:
+        raise Wrong(f"more than {MAX_MARKS:,} tuples, lists or dicts inside each other", is_refusal=True)
     m.marks.append(m.stack)
     m.stack = []
 

@@ -58,7 +58,7 @@ def _weight_map(path: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
         raise Malformed(path, "weight_map is no table of tensors to files")
     for place in places.values():
-        if Path(place).name != place or "\\" in place or place.endswith(".json"):
+        if place in ("", "..") or Path(place).name != place or "\\" in place or place.endswith(".json"):
             raise Refused(path, f"file {place[:200]!r}: not a file of weights in the same folder")
         if not (path.parent / place).is_file():
             raise BadInput(f"{path}: {place!r}, which it names, is not in its folder")

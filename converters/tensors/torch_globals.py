@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from zoo.converters.tensors.mapped import DTYPES, DType, Source, contiguous
-from zoo.converters.tensors.pickle_machine import Buildable, Call, Global, Instance, Value, key, store
+from zoo.converters.tensors.pickle_machine import Buildable, Call, Global, Instance, Value, Wrong, key, store
 
 # torch's storage classes by the dtype of their elements (torch/storage.py, _dtype_to_storage_type_map)
 STORAGES: dict[str, str] = {
@@ -127,17 +127,18 @@ def ints(value: Value) -> tuple[int, ...]:
 
 
 def dtype_of(name: Value) -> DType:
-    """The dtype that a `torch.float32` names; ValueError for those that NumPy and ml_dtypes don't have."""
+    """The dtype that a `torch.float32` names; refused are those that NumPy and ml_dtypes don't have."""
     known = ALIASES.get(name.name, name.name) if isinstance(name, Global) and name.module == "torch" else ""
     if known not in DTYPES:
-        raise ValueError(f"tensors of {name} are not read")
+        raise Wrong(f"a tensor of {name}, which is not read", is_refusal=True)
     return DTYPES[known]
 
 
 def storage_dtype(cls: Value) -> DType:
-    """The dtype of a storage class such as `torch.FloatStorage` or `torch.cuda.HalfStorage`."""
+    """The dtype of a storage class such as `torch.FloatStorage` or `torch.cuda.HalfStorage`; others are refused."""
     if not isinstance(cls, Global) or not cls.module.startswith("torch") or cls.name not in STORAGES:
-        raise ValueError(f"storages of {cls if isinstance(cls, Global) else type(cls).__name__} are not read")
+        what = cls if isinstance(cls, Global) else type(cls).__name__
+        raise Wrong(f"a storage of class {what}, which is not read", is_refusal=True)
     return DTYPES[STORAGES[cls.name]]
 
 
@@ -146,7 +147,8 @@ def _tensor(storage: Value, offset: Value, size: Value, stride: Value, *rest: Va
     if not isinstance(storage, Storage) or type(offset) is not int:
         raise ValueError("a tensor without a storage or an offset")
     if len(rest) > 2 and rest[2]:  # the bits stand for a conjugation or negation not yet carried out
-        raise ValueError("a tensor whose conjugate or negative bit is set; .resolve_conj() or .resolve_neg() it")
+        what = "a tensor whose conjugate or negative bit is set; resolve_conj() and resolve_neg() carry that out"
+        raise Wrong(what, is_refusal=True)
     return View(storage, storage.dtype, offset, ints(size), ints(stride))
 
 

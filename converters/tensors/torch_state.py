@@ -30,7 +30,7 @@ WEIGHT_KEYS = (
     "ema",
 )
 MAX_DEPTH = 100
-MAX_VISITS = 1_000_000
+MAX_VISITS = 300_000
 MAX_NAME = 1_024
 MAX_TENSORS = 100_000
 HOLDERS = (View, NumpyArray, dict, list, tuple, Instance)  # what a tensor can be in, or be

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from zoo.converters.tensors import torch_state
 from zoo.converters.tensors.mapped import MAX_RANK, MappedFile, Tensor, map_file
-from zoo.converters.tensors.pickle_machine import Machine, Rules, Value
+from zoo.converters.tensors.pickle_machine import Machine, Rules, Value, Wrong
 from zoo.converters.tensors.torch_globals import CALLS, Storage, View, refusal, storage_dtype
 from zoo.errors import Malformed
 
@@ -113,8 +113,8 @@ def _storages(file: MappedFile, offset: int) -> dict[str, Storage]:
         what = f"storage {str(key)[:80]!r}"
         try:
             dtype = storage_dtype(cls)
-        except ValueError as error:
-            raise machine.malformed(f"{what}: {error}", machine.pos) from error
+        except Wrong as error:
+            raise machine.refused(f"{what}: {error}", machine.pos) from error
         (numel,) = _numbers(file, machine, "<q", what)
         source = file.slice(machine.pos, numel * dtype.itemsize, what)
         storages[str(key)], begins[str(key)] = Storage(str(key), dtype, numel, source), machine.pos

@@ -33,7 +33,9 @@ def every() -> Iterator[tuple[str, bytes, str]]:
     for name in ("../evil", "/etc/evil", "x/../../evil", "c:/evil", "x\\..\\evil", "x//data"):
         yield f"member {name}", zipped({"x/data.pkl": EMPTY_PICKLE, name: b""}), "leaves its archive"
     yield "a NUL in a name", good.replace(b"x/data/0", b"x/data\0x"), "leaves its archive"
-    with_twin = zipped({"x/data.pkl": EMPTY_PICKLE, "x/data/0": b"a", "x/data/1": b"b"}).replace(b"x/data/1", b"x/data/0")
+    with_twin = zipped({"x/data.pkl": EMPTY_PICKLE, "x/data/0": b"a", "x/data/1": b"b"}).replace(
+        b"x/data/1", b"x/data/0"
+    )
     yield "two members of one name", with_twin, "two members are named"
     yield "two pickles", zipped({"x/data.pkl": EMPTY_PICKLE, "y/data.pkl": EMPTY_PICKLE}), "2 members are a data.pkl"
     yield "a size that lies", patched(good, entry, 24, "<I", 1 << 30), "states 1,073,741,824 bytes"

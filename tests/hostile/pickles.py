@@ -53,7 +53,11 @@ def callers() -> Iterator[tuple[str, bytes, str]]:
     ):
         yield f"reduce {module}.{name}", call(module, name), rf"'{module}.{name}'.*not part of a state_dict.*at byte"
     yield "reduce a dotted name", b"\x80\x04\x8c\x08builtins\x8c\x0cgetattr.__se\x93)R.", "not part of a state_dict"
-    yield "stack global", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.", r"'os.system'.*not part of a state_dict"
+    yield (
+        "stack global",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.",
+        r"'os.system'.*not part of a state_dict",
+    )
     yield "inst", b"(X\x02\x00\x00\x00idios\nsystem\n.", r"'os.system'.*not part of a state_dict"
     yield "obj", b"(cos\nsystem\nX\x02\x00\x00\x00ido.", r"'os.system'.*not part of a state_dict"
     yield "obj of a foreign class", b"(csome.package\nThing\nX\x02\x00\x00\x00ido.", r"'some.package.Thing' is called"
@@ -88,16 +92,21 @@ def bombs() -> Iterator[tuple[str, bytes, str]]:
     yield "a million sets", b"\x80\x04" + b"\x8f" * 1_000_000 + b".", "objects"
     yield "millions of instructions", b"\x80\x02" + b"N0" * 2_500_000 + b".", "instructions"
     yield "a million memo entries", b"\x80\x04N" + b"\x94" * 1_100_000 + b".", "remembered"
-    yield "marks without end", b"\x80\x02" + b"(" * 1_000_000, "ends inside it|instruction"
-    yield "numbers that hash alike", b"\x80\x02}(" + b"".join(
-        b"\x8a\x10" + (n * ((1 << 61) - 1)).to_bytes(16, "little") + b"N" for n in range(1, 50_000)
-    ) + b"u.", "a key of type int"
+    yield "marks without end", b"\x80\x02" + b"(" * 1_000_000, "inside each other"
+    yield (
+        "numbers that hash alike",
+        b"\x80\x02}("
+        + b"".join(b"\x8a\x10" + (n * ((1 << 61) - 1)).to_bytes(16, "little") + b"N" for n in range(1, 50_000))
+        + b"u.",
+        "a key of type int",
+    )
     doubling = b"\x80\x02]q\x00" + b"".join(
         b"]q" + bytes([i + 1]) + b"(" + (b"h" + bytes([i])) * 10 + b"e" for i in range(60)
     )
     yield "a list of ten lists of ten lists", doubling + b".", "nested without end|no tensors"
     yield "a dict that contains itself", b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s.", "nested without end|no tensors"
-    module = b"\x80\x02csome\nNet\nq\x01)\x81q\x00}(X\x0b\x00\x00\x00_parameters}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00sub."
+    parts = b"X\x0b\x00\x00\x00_parameters}X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00ah\x00s"
+    module = b"\x80\x02csome\nNet\nq\x01)\x81q\x00}(" + parts + b"ub."
     yield "a module that contains itself", module, "nested without end"
 
 

@@ -96,7 +96,11 @@ class Host:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that goes away is no news."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -202,20 +206,20 @@ def second_host() -> Iterator[Host]:
     one.server.server_close()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, with no lock file, index, proxy or token of the user's, and short timeouts."""
+    """In an empty folder, with no lock file, proxy or token of the user's, and short timeouts."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("HOME", str(tmp_path / "here"))
-    monkeypatch.setenv("ZOO_TIMEOUT", "2")
+    monkeypatch.setenv("ZOO_TIMEOUT", "1")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in ("HF_ENDPOINT", "HF_HOME", "NETRC", "ZOO_OFFLINE", "ZOO_LOCK"):
+        if name.lower().endswith("_proxy") or name in ("HF_ENDPOINT", "HF_TOKEN", "ZOO_OFFLINE", "ZOO_LOCK"):
             monkeypatch.delenv(name)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, elsewhere: None) -> Store:
     """An empty store that does not wait long."""
     return Store(tmp_path / "home", patience=Patience(first_wait_s=0.01))
 
@@ -226,7 +230,13 @@ def make_file() -> Callable[..., File]:
 
     def made(data: bytes, *sources: str, **fields: Any) -> File:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        given = {"path": "weights.bin", "digest": digest, "size_bytes": len(data), "published": None, "sources": sources}
+        given = {
+            "path": "weights.bin",
+            "digest": digest,
+            "size_bytes": len(data),
+            "published": None,
+            "sources": sources,
+        }
         return File(**given | fields)
 
     return made

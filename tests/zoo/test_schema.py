@@ -45,7 +45,12 @@ def changed(old: str, new: str) -> str:
 def test_a_sound_entry_becomes_the_values_that_it_states():
     entry = read(SOUND).entries["net"]
     weights = entry.weights["v1"]
-    assert ("A net", "timm/resnet50", 25557032, ("the_net",)) == (entry.title, entry.architecture, entry.params, entry.aliases)
+    assert ("A net", "timm/resnet50", 25557032, ("the_net",)) == (
+        entry.title,
+        entry.architecture,
+        entry.params,
+        entry.aliases,
+    )
     assert ("2026-01-31", 102540417, "permissive") == (str(weights.tested), weights.size_bytes, weights.license.kind)
     assert {"image": {"size": [224, 224], "resize": 232, "mean": [0.5, 0.5, 0.5]}} == weights.input
     assert weights.of("weights")[0].pin == "whole SHA-256"
@@ -57,6 +62,8 @@ MISTAKES = [  # (what stands there, what it becomes, line, field, words of the m
     ("  title: A net\n", "", 1, "title", "missing"),
     ("  title: A net\n", "  title: 5\n", 2, "title", "expected text, found the number 5; put it in quotes"),
     ("  title: A net\n", "  title: ''\n", 2, "title", "expected text, found none"),
+    ("title: A net", 'title: "\\e[31mA net"', 2, "title", "without control characters, found '\\x1b'"),
+    ("title: A net", 'title: "A\\nnet"', 2, "title", "without control characters"),
     ("image-classification", "image-clasification", 3, "task", "Did you mean 'image-classification'"),
     ("timm/resnet50", "resnet50", 4, "architecture", "owner/name"),
     ("25557032", "25.5M", 5, "params", "expected a whole number greater than 0, found the text '25.5M'"),
@@ -71,16 +78,40 @@ MISTAKES = [  # (what stands there, what it becomes, line, field, words of the m
     ("net-11ad3fa6.pth\n", "/etc/passwd\n", 12, "weights.v1.files.weights[0].path", "leading '/'"),
     ("sha256:11ad", "sha256:11AD", 13, "weights.v1.files.weights[0].digest", "64 hex digits, lower case"),
     ("deab379ca", "deab379c", 13, "weights.v1.files.weights[0].digest", "64 hex digits"),
-    ("sha256:11ad3fa62ca7", "sha256:22ad3fa62ca7", 15, "weights.v1.files.weights[0].published", "is not the beginning of"),
+    (
+        "sha256:11ad3fa62ca7",
+        "sha256:22ad3fa62ca7",
+        15,
+        "weights.v1.files.weights[0].published",
+        "is not the beginning of",
+    ),
     ("102540417", "98MB", 14, "weights.v1.files.weights[0].size", "whole number"),
     ("sha256-8:11ad3fa6", "sha256-8:11ad3f", 15, "weights.v1.files.weights[0].published", "sha256-<n>:<n hex digits>"),
-    ("[https://example.org", "[htps://example.org", 16, "weights.v1.files.weights[0].sources[0]", "no source of the scheme 'htps'"),
+    (
+        "[https://example.org",
+        "[htps://example.org",
+        16,
+        "weights.v1.files.weights[0].sources[0]",
+        "no source of the scheme 'htps'",
+    ),
     ("[https://example.org/net-11ad3fa6.pth]", "[]", 16, "weights.v1.files.weights[0].sources", "at least one source"),
-    ("https://example.org/net-11ad3fa6.pth", "package:net", 16, "weights.v1.files.weights[0].sources[0]", "expected something like"),
+    (
+        "https://example.org/net-11ad3fa6.pth",
+        "package:net",
+        16,
+        "weights.v1.files.weights[0].sources[0]",
+        "expected something like",
+    ),
     ("https://example.org/net-11ad3fa6.pth", "hf:us/net/x", 16, "weights.v1.files.weights[0].sources[0]", "hf:timm/"),
     ("Apache-2.0", "apache-2.0", 17, "weights.v1.license.weights", "SPDX spells it 'Apache-2.0'"),
     ("Apache-2.0", "free for all", 17, "weights.v1.license.weights", "as SPDX spells it"),
-    ("{weights: Apache-2.0, stated: package}", "MIT", 17, "weights.v1.license", "expected a mapping with weights, code"),
+    (
+        "{weights: Apache-2.0, stated: package}",
+        "MIT",
+        17,
+        "weights.v1.license",
+        "expected a mapping with weights, code",
+    ),
     ("80.858", "808.58", 19, "weights.v1.metrics.top1", "percent between 0 and 100"),
     ("80.858", "good", 19, "weights.v1.metrics.top1", "expected a number, found the text 'good'"),
     ("resize: 232", "rezise: 232", 20, "weights.v1.input.image.rezise", "Did you mean 'resize'"),
@@ -89,11 +120,19 @@ MISTAKES = [  # (what stands there, what it becomes, line, field, words of the m
     ("2026-01-31", "yesterday", 21, "weights.v1.tested", "expected a day such as 2026-01-31"),
     ("  architecture: timm/resnet50\n", "", 10, "weights.v1.files.weights", "need the entry's field 'architecture'"),
     ("        weights:\n", "        model:\n", 11, "weights.v1.files.model", "a model file has its own graph"),
-    ("        weights:\n", "        labels:\n", 10, "weights.v1.files", "expected files of the role weights, or of the role model"),
+    (
+        "        weights:\n",
+        "        labels:\n",
+        10,
+        "weights.v1.files",
+        "expected files of the role weights, or of the role model",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "line", "field", "words"), MISTAKES, ids=[f"{m[3]}-{m[1].strip()[:24]}" for m in MISTAKES])
+@pytest.mark.parametrize(
+    ("old", "new", "line", "field", "words"), MISTAKES, ids=[f"{m[3]}-{m[1].strip()[:24]}" for m in MISTAKES]
+)
 def test_a_mistake_names_file_line_entry_and_field_and_says_what_was_expected(old, new, line, field, words):
     with pytest.raises(EntryError) as caught:
         read(changed(old, new))

@@ -29,7 +29,7 @@ from onnxscript import opset23 as op
 from zoo.converters import graph as g
 from zoo.converters.bind import bind
 from zoo.converters.canonical import canonical
-from zoo.converters.writers.onnx.model import proto
+from zoo.converters.writers.onnx.writer import write as to_onnx
 
 HERE = Path(__file__).parent
 MAX_BYTES = 64 * 1024
@@ -298,7 +298,7 @@ def check(model: ir.Model, source: Source) -> float:
 
     state = {k: v.numpy() for k, v in source.module.state_dict().items()}
     bound = bind(model, {k: ir.tensor(v, name=k) for k, v in state.items()})
-    session = onnxruntime.InferenceSession(proto(bound).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(to_onnx(bound).SerializeToString(), providers=["CPUExecutionProvider"])
     worst = 0.0
     for batch, step in ((1, 0), (3, 1)):
         feeds = {name: _resized(x, batch, step, source.free[name]) for name, x in source.kwargs.items()}

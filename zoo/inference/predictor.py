@@ -37,7 +37,7 @@ class Predictor:
             raise BadInput(f"batch_size: expected 'auto' or a whole number of at least 1, got {batch_size!r}")
         self.runners: Mapping[str, Runner] = runner if isinstance(runner, Mapping) else {"": runner}
         for part, one in self.runners.items():
-            processor = processor.feeding([spec.name for spec in one.inputs], part)
+            processor = processor.feeding(one.inputs, part)
         self.processor = processor
         self.batch_size = batch_size
 
@@ -120,9 +120,9 @@ class Predictor:
         """The cosine of two embeddings, -1 to 1; of lists, the matrix [len(a), len(b)] in float32."""
         from zoo.tasks.sentence_embedding import cosines
 
-        many = [list(x) if isinstance(x, list | tuple) else [x] for x in (a, b)]
-        vectors = self._vectors([*many[0], *many[1]])
-        matrix = cosines(vectors[: len(many[0])], vectors[len(many[0]) :])
+        first, second = (list(x) if isinstance(x, list | tuple) else [x] for x in (a, b))
+        vectors = self._vectors([*first, *second])
+        matrix = cosines(vectors[: len(first)], vectors[len(first) :])
         if isinstance(a, list | tuple) or isinstance(b, list | tuple):
             return matrix
         return float(matrix[0, 0])
@@ -145,6 +145,8 @@ class Predictor:
             if not isinstance(answer, Embedding):
                 raise BadInput(f"similarity is of embeddings, and this model gives a {type(answer).__name__}")
             vectors.append(answer.vector)
+        if not vectors:
+            raise BadInput("nothing to compare: the lists are empty")
         return np.stack(vectors)
 
 
@@ -167,5 +169,14 @@ def _run(runner: Runner, feeds: Feeds) -> Mapping[str, Array]:
         name: np.concatenate([array, np.repeat(array[-1:], fixed - count, 0)]) if count < fixed else array
         for name, array in feeds.items()
     }
-    outputs_ = runner.run({name: array.astype(wanted[name], copy=False) for name, array in filled.items()})
-    return {name: array[:count] for name, array in outputs_.items()} if count < fixed else outputs_
+    answered = runner.run({name: array.astype(_dtype(wanted[name]), copy=False) for name, array in filled.items()})
+    return {name: array[:count] for name, array in answered.items()} if count < fixed else answered
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(name)
+    except TypeError:  # bfloat16 and its like: numpy knows them once ml_dtypes is imported
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))

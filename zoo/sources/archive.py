@@ -93,7 +93,7 @@ def _zip_member(archive: Archive, wanted: str | None, base: str) -> Iterator[Str
         if ranges is not None:
             ranges.end = info.header_offset + LOCAL_HEADER_MAX_BYTES + info.compress_size
         with opened.open(info) as data:
-            yield Stream(0, info.file_size, None, _chunks(archive, data))
+            yield Stream(0, info.file_size, None, _chunks(archive, data, info.file_size))
 
 
 @contextmanager
@@ -133,10 +133,14 @@ def _one(archive: Archive, names: list[str], wanted: str) -> None:
         raise FetchError(f"{archive.filename} has {wanted} more than once: {', '.join(sorted(names)[:4])}")
 
 
-def _chunks(archive: Archive, data: IO[bytes]) -> Iterator[bytes]:
+def _chunks(archive: Archive, data: IO[bytes], size_bytes: int) -> Iterator[bytes]:
+    """All of a zip's member, which zipfile never inflates beyond `size_bytes`, and which may not end before."""
     with _damage(archive):
         while chunk := data.read(CHUNK_BYTES):
+            size_bytes -= len(chunk)
             yield chunk
+        if size_bytes:
+            raise zipfile.BadZipFile(f"a member ends {size_bytes:,} bytes too early")
 
 
 @contextmanager

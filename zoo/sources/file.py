@@ -34,8 +34,8 @@ def local_path(url: str) -> Path:
 def stream(url: str, *, path: str, offset: int = 0, validator: str | None = None) -> Iterator[Stream]:
     """A local file from `offset` on; a folder stands for the file `path` in it. A changed file begins anew."""
     place = local_path(url)
-    place = place / path if place.is_dir() else place
     try:
+        place = place / path if place.is_dir() else place
         file = _opened(place)
     except FileNotFoundError:
         raise NotFound(f"{place} does not exist") from None

@@ -18,7 +18,7 @@ from zoo.errors import FetchError, LicenseNotAccepted, LoginNeeded, NotFound, To
 from zoo.sources import Stream, https
 
 ENDPOINT = "https://huggingface.co"
-FORM = re.compile(r"hf:(?P<repo>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[^/@]+)(?:/(?P<path>.+))?", re.ASCII)
+FORM = re.compile(r"hf:(?P<repo>\w[\w.-]*(?:/\w[\w.-]*)?)@(?P<revision>[^/@]+)(?:/(?P<path>.+))?", re.ASCII)
 
 
 def resolve_url(url: str, path: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from zoo.errors import BadInput, FetchError, LoginNeeded, NotFound, Offline, TokenTooWeak
 from zoo.sources import Interrupted, Stream, is_offline
@@ -227,9 +228,11 @@ def _answer(response: requests.Response, start: int, explain: Explain) -> Stream
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
+    # read1 gives what has arrived: nothing is lost when the connection ends in the middle of a chunk.
+    read1 = getattr(response.raw, "read1", None)  # urllib3 has it since 2.1
     try:
-        yield from response.iter_content(CHUNK_BYTES)
-    except (requests.RequestException, OSError) as error:
+        yield from iter(lambda: read1(CHUNK_BYTES), b"") if read1 else response.iter_content(CHUNK_BYTES)
+    except (requests.RequestException, HTTPError, OSError) as error:
         raise _trouble(error, urlsplit(response.url).hostname or "") from None
 
 
@@ -278,13 +281,15 @@ def _trouble(error: BaseException, host: str) -> FetchError:
         return Interrupted(f"the proxy on the way to {host} does not answer", unreachable=True)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return Interrupted(f"{host} did not answer within {CONNECT_TIMEOUT_S:.0f} s", unreachable=True)
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
+    if isinstance(error, (requests.Timeout, ReadTimeoutError)) or "timed out" in str(error):
         return Interrupted(f"nothing arrived from {host} for {_read_timeout_s():g} s")
     if isinstance(error, requests.TooManyRedirects):
         return FetchError(f"{host} redirects in a circle")
     if isinstance(error, ValueError):  # requests' InvalidURL, InvalidSchema, InvalidHeader; UnicodeError
         return FetchError(f"not a URL that can be asked: {type(error).__name__}")
-    if not isinstance(error, requests.RequestException):  # requests found no file of certificates where it should be
+    if not isinstance(
+        error, (requests.RequestException, HTTPError, ConnectionError)
+    ):  # requests found no file of certificates where it should be
         return FetchError(
             str(error), hint="REQUESTS_CA_BUNDLE, SSL_CERT_FILE, or pip's or uv's configuration names it."
         )

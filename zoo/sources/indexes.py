@@ -77,16 +77,16 @@ def _pip_transport(options: Mapping[str, str]) -> tuple[tuple[str, ...], str | N
 
 def _pip_options(environ: Mapping[str, str]) -> dict[str, str]:
     """The options of pip by their long names: files from the least to the most specific, then PIP_* variables."""
-    options: dict[str, str] = {}
+    sections: dict[str, dict[str, str]] = {section: {} for section in PIP_SECTIONS}
     for path in _pip_files(environ):
         config = configparser.RawConfigParser()
         try:
             config.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError, OSError) as error:
             raise FetchError(f"{path}: pip's configuration cannot be read: {str(error).splitlines()[0]}") from error
-        for section in PIP_SECTIONS:
-            if config.has_section(section):
-                options |= {_option(key): value for key, value in config.items(section)}
+        for section in filter(config.has_section, PIP_SECTIONS):
+            sections[section] |= {_option(key): value for key, value in config.items(section)}
+    options = sections["global"] | sections["install"] | sections["download"]
     # An empty variable is unset, as pip has it.
     return options | {_option(key[4:]): value for key, value in environ.items() if key.startswith("PIP_") and value}
 
@@ -131,7 +131,7 @@ def _uv(environ: Mapping[str, str], here: Path) -> _Found:
     for path, config in _uv_files(environ, here):
         pip = config.get("pip")
         for options in (config, pip) if isinstance(pip, dict) else (config,):
-            for index in options.get("index", []):
+            for index in _list(options, "index", path):
                 if not isinstance(index, dict) or not isinstance(index.get("url"), str):
                     raise FetchError(f"{path}: uv's configuration cannot be read: an index without a url")
                 url = _with_login(_rooted(index["url"], path), str(index.get("name", "")), environ)
@@ -190,9 +190,16 @@ def _text(options: Mapping[str, Any], key: str, path: Path) -> str | None:
 
 
 def _texts(options: Mapping[str, Any], key: str, path: Path) -> list[str]:
-    values = options.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    values = _list(options, key, path)
+    if not all(isinstance(value, str) for value in values):
         raise FetchError(f"{path}: uv's configuration cannot be read: {key} is not a list of strings")
+    return values
+
+
+def _list(options: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    values = options.get(key, [])
+    if not isinstance(values, list):
+        raise FetchError(f"{path}: uv's configuration cannot be read: {key} is not a list")
     return values
 
 

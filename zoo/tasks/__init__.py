@@ -51,7 +51,8 @@ def processor(
     message names the field (`input.image.size`).
 
     >>> import numpy as np
-    >>> preparing = processor("image-classification", input={"image": {"size": [224, 224], "resize": 256}})
+    >>> image = {"size": [224, 224], "resize": 256, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
+    >>> preparing = processor("image-classification", input={"image": image})
     >>> preparing.prepare([np.zeros((300, 400, 3), np.uint8)])["image"].shape
     (1, 3, 224, 224)
     """

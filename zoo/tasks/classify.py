@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.converters.runner import Array
-from zoo.errors import BadInput
+from zoo.errors import HubError
 from zoo.tasks.fields import Fields, one_of, text, whole
 from zoo.tasks.labels import fitting
 from zoo.tasks.processor import Outputs, rows
@@ -41,13 +41,13 @@ def classify(
     """The `top_k` labels of each row of [N, K], best first, equals by index.
 
     `activation` makes scores of what the graph gives: "none" where it ends with a softmax already. Raises BadInput when
-    there are more or fewer labels than outputs, and when a score is not a number.
+    there are more or fewer labels than outputs, HubError when a score is not a number.
     """
     whole()(top_k, "top_k")
     scores = ACTIVATIONS[activation](rows(outputs, name, len(samples), 2, "class scores"))
     named = fitting(labels, scores.shape[1])
     if not np.isfinite(scores).all():
-        raise BadInput("the model gave scores that are no numbers (NaN or infinite)")
+        raise HubError("the model gave scores that are no numbers (NaN or infinite)")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
     return [
         Classification(tuple(Score(named[i], int(i), float(row[i])) for i in order))

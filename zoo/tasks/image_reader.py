@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.converters.runner import Array
+from zoo.converters.runner import Array, TensorSpec
 from zoo.errors import BadInput
 from zoo.tasks.images import called, decode
 from zoo.tasks.processor import Feeds
@@ -41,11 +41,23 @@ class ImageReader:
         """1 where every picture keeps a size of its own."""
         return 1 if self.spec.mode == "free" else None
 
-    def feeding(self, names: Sequence[str]) -> ImageReader:
-        """Under the name of the graph's only input."""
-        if len(names) != 1:
-            raise BadInput(f"a picture fills one input, and the graph has {len(names)}: {', '.join(map(repr, names))}")
-        return replace(self, name=names[0])
+    def feeding(self, inputs: Sequence[TensorSpec]) -> ImageReader:
+        """Under the name of the graph's only input, whose shape must have room for what the entry prepares."""
+        if len(inputs) != 1:
+            names = ", ".join(repr(spec.name) for spec in inputs)
+            raise BadInput(f"a picture fills one input, and the graph has {len(inputs)}: {names}")
+        (wanted,) = inputs
+        made = ("N", *(size or "any" for size in self.spec.shape))
+        pairs = zip(made, wanted.shape, strict=False)
+        if len(made) != len(wanted.shape) or any(isinstance(b, int) and a not in (b, "N", "any") for a, b in pairs):
+            raise BadInput(
+                f"the graph's input {wanted.name!r} is [{', '.join(map(str, wanted.shape))}],"
+                f" and input.image prepares [{', '.join(map(str, made))}]"
+            )
+        levels = self.spec.levels
+        if wanted.dtype == "uint8" and not np.array_equal(levels, levels.astype(np.uint8)):
+            raise BadInput(f"the graph's input {wanted.name!r} is uint8, and input.image prepares fractions")
+        return replace(self, name=wanted.name)
 
     def read(self, x: Any) -> ImageSample:
         """One picture, decoded, resized, cut and normalised."""

@@ -3,7 +3,7 @@
 What publishers do is Pillow's `convert("RGB")`, and so do we: transparency is dropped (the colours under it stand),
 CMYK and palettes are converted, colour profiles are ignored, of an animation the first frame is taken. Three things are
 done that they leave out, since nobody wants the other: EXIF orientation is applied, 16-bit greyscale is scaled to 8
-(Pillow clips it to white), and formats that make Pillow start another program are refused.
+(Pillow clips it to white), and EPS, for which Pillow starts another program, is refused.
 """
 
 from __future__ import annotations
@@ -36,11 +36,9 @@ BROKEN = (
     NotImplementedError,
     RuntimeError,
     struct.error,
+    AssertionError,
 )
-PROGRAMS = {"EPS": "Ghostscript", "WMF": "the Windows metafile player", "PDF": "Ghostscript"}
-ACCEPTED = (
-    "a path, bytes, an open file, a PIL image, or a uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
-)
+ACCEPTED = "a path, bytes, an open file, a PIL image, or an array [H, W] or [H, W, 1 | 3 | 4] of uint8 or uint16"
 
 
 def decode(x: Any, *, channels: str = "rgb", alpha: str = "drop") -> Image.Image:
@@ -57,11 +55,11 @@ def decode(x: Any, *, channels: str = "rgb", alpha: str = "drop") -> Image.Image
     name = called(x)
     with _failing(name):
         if isinstance(x, Image.Image):
-            return _flat(_upright(x), name, channels, alpha)
+            return _flat(_upright(x, name), name, channels, alpha)
         if isinstance(x, np.ndarray):
             return _flat(_of_array(x, name), name, channels, alpha)
-        with _opened(x, name) as file, _image(file, name) as image:
-            return _flat(_upright(image), name, channels, alpha)
+        with _opened(x, name) as file, Image.open(file) as image:
+            return _flat(_upright(image, name), name, channels, alpha)
 
 
 def called(x: Any) -> str:
@@ -136,15 +134,7 @@ def _file(path: str | PathLike[str], name: str) -> Any:
         return io.BytesIO(file.read())
 
 
-@contextmanager
-def _image(file: Any, name: str) -> Iterator[Image.Image]:
-    """The picture in a file, its first frame; opened and not yet decoded."""
-    with Image.open(file) as image:
-        if image.format in PROGRAMS:
-            raise BadInput(f"{name}: {image.format} is refused: it would start {PROGRAMS[image.format]}")
-        yield image
-
-
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # convert knows one step from these
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -156,7 +146,9 @@ UPRIGHT = {
 }  # by the value of EXIF's Orientation (0x0112)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    if image.format == "EPS" and getattr(image, "tile", None):  # opened, and not yet decoded by whoever gives it
+        raise BadInput(f"{name}: EPS is refused: Pillow would start Ghostscript on it")
     image.load()  # here, not in the middle of a conversion: a file that is cut short fails with its own message
     try:
         orientation = image.getexif().get(0x0112)
@@ -194,7 +186,8 @@ def _flat(image: Image.Image, name: str, channels: str, alpha: str) -> Image.Ima
         if low < 0 or high > 0xFFFF:
             raise BadInput(f"{name}: pixels from {low} to {high} are no 16-bit greyscale")
         image = Image.fromarray(_eight_bits(values))
-    if image.has_transparency_data:
+    if _is_transparent(image):
+        image = image.convert(PREMULTIPLIED.get(image.mode, image.mode))
         # Through RGBA also where transparency is dropped: Pillow warns of a palette with transparency else.
         image = image.convert("RGBA")
         if alpha == "contrast":
@@ -202,6 +195,13 @@ def _flat(image: Image.Image, name: str, channels: str, alpha: str) -> Image.Ima
     if channels == "grey" and image.mode in ("L", "1"):
         return image.convert("L")
     return image.convert("RGB").convert("L") if channels == "grey" else image.convert("RGB")
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Pillow's `has_transparency_data`, which fails on palettes that a plugin left to its C part (ICNS)."""
+    if image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A"):
+        return True
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
 def _on_contrast(image: Image.Image) -> Image.Image:

@@ -1,8 +1,8 @@
 """Pictures of text to its lines: a detector, a classifier of direction and a recogniser, one after the other.
 
 The parts are `detect` (text-detection), `classify` (text-direction, may be absent) and `recognise` (text-recognition).
-The order of events and the numbers are RapidOCR's for PP-OCRv4, but for one thing: the classifier errs on long lines, so
-a line that reads badly is read the other way up too. Of an entry's `input.image` and `output` it takes
+The order of events and the numbers are RapidOCR's for PP-OCRv4, but for one thing: the classifier errs on long lines,
+so a line that reads badly is read the other way up too. Of an entry's `input.image` and `output` it takes
 
     max_side: 2000    a page with a longer side is made smaller, in pixels
     min_side: 30      a page with a shorter side is made larger
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo.converters.runner import Array
+from zoo.converters.runner import Array, TensorSpec
 from zoo.errors import BadInput, did_you_mean
 from zoo.tasks.fields import Fields, number, whole
 from zoo.tasks.images import decode
@@ -73,11 +73,15 @@ class Ocr:
     limits: Limits
     max_batch: int | None = 1
 
-    def feeding(self, names: Sequence[str], part: str = "") -> Ocr:
-        """The same, a part of it giving its array the name of that part's graph."""
+    @property
+    def labels(self) -> None:
+        """None: the recogniser has an alphabet, and pages have no labels."""
+
+    def feeding(self, inputs: Sequence[TensorSpec], part: str = "") -> Ocr:
+        """The same, fitted to the graph of one part."""
         if part not in self.parts:
             raise BadInput(f"ocr has no part {part!r}; it has {', '.join(self.parts)}")
-        return replace(self, parts={**self.parts, part: self.parts[part].feeding(names)})
+        return replace(self, parts={**self.parts, part: self.parts[part].feeding(inputs)})
 
     def read(self, x: Any) -> PageSample:
         """One picture, decoded and brought to a size that the detector can look at."""
@@ -100,7 +104,7 @@ class Ocr:
         """What the first part is given."""
         return self.batch([self.read(x) for x in inputs])
 
-    def answers(self, outputs: Outputs, samples: Sequence[Any], **options: Any) -> list[Result]:
+    def answers(self, outputs: Any, samples: Sequence[Any] | None = None, **options: Any) -> list[Result]:
         """Raises BadInput: one graph's outputs don't make an answer here."""
         raise BadInput("ocr is a model of three models; use zoo.predictor, or its parts' own processors")
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.converters.runner import Array
+from zoo.converters.runner import Array, TensorSpec
 from zoo.errors import BadInput
 from zoo.tasks.results import Result
 
@@ -32,8 +32,12 @@ class Processor(Protocol):
     def max_batch(self) -> int | None:
         """How many samples one batch may have: 1 where each has a size of its own, None for any number."""
 
-    def feeding(self, names: Sequence[str], part: str = "") -> Processor:
-        """The same, giving its arrays the names of a graph's inputs. Raises BadInput when they don't fit."""
+    @property
+    def labels(self) -> Sequence[str] | None:
+        """The names of the outputs, where the task has some."""
+
+    def feeding(self, inputs: Sequence[TensorSpec], part: str = "") -> Processor:
+        """The same, fitted to a graph: its names, its fixed sizes. Raises BadInput when they don't fit."""
 
     def read(self, x: Any) -> Any:
         """One raw input, decoded and transformed: a Sample. Raises BadInput naming it."""
@@ -44,8 +48,12 @@ class Processor(Protocol):
     def prepare(self, inputs: Sequence[Any]) -> Feeds:
         """Raw inputs as arrays with a batch axis: `batch` of each `read`."""
 
-    def answers(self, outputs: Outputs, samples: Sequence[Any], **options: Any) -> list[Result]:
-        """One answer a sample, from the graph's outputs by name. `samples` are those that the batch was made of."""
+    def answers(self, outputs: Any, samples: Sequence[Any] | None = None, **options: Any) -> list[Result]:
+        """One answer a row of the graph's outputs: {name: array}, or the array where there is one.
+
+        `samples` are those that the batch was made of; some tasks need them (the size that a picture had, which tokens
+        are padding) and raise BadInput without.
+        """
 
     def steps(self, samples: Sequence[Any], **options: Any) -> Steps:
         """The whole way as a generator: it yields (part, feeds), is sent that part's outputs, and returns the answers.
@@ -65,8 +73,8 @@ class Reader(Protocol):
     def max_batch(self) -> int | None:
         """The Processor's."""
 
-    def feeding(self, names: Sequence[str]) -> Reader:
-        """The same under the names of a graph's inputs."""
+    def feeding(self, inputs: Sequence[TensorSpec]) -> Reader:
+        """The same, fitted to a graph."""
 
     def read(self, x: Any) -> Any:
         """One raw input as a Sample."""
@@ -81,17 +89,18 @@ class Single:
 
     reader: Reader
     answer: Callable[..., list[Result]]
+    labels: Sequence[str] | None = None
 
     @property
     def max_batch(self) -> int | None:
         """The reader's."""
         return self.reader.max_batch
 
-    def feeding(self, names: Sequence[str], part: str = "") -> Single:
-        """The same, giving its arrays the names of a graph's inputs."""
+    def feeding(self, inputs: Sequence[TensorSpec], part: str = "") -> Single:
+        """The same, fitted to a graph."""
         if part:
             raise BadInput(f"this model is one graph and has no part {part!r}")
-        return replace(self, reader=self.reader.feeding(names))
+        return replace(self, reader=self.reader.feeding(inputs))
 
     def read(self, x: Any) -> Any:
         """One raw input as a Sample."""
@@ -105,14 +114,27 @@ class Single:
         """Raw inputs as arrays with a batch axis."""
         return self.batch([self.read(x) for x in inputs])
 
-    def answers(self, outputs: Outputs, samples: Sequence[Any], **options: Any) -> list[Result]:
-        """One answer a sample."""
-        return self.answer(outputs, samples, **options)
+    def answers(self, outputs: Any, samples: Sequence[Any] | None = None, **options: Any) -> list[Result]:
+        """One answer a row of the outputs."""
+        named = outputs if isinstance(outputs, Mapping) else {"output": outputs}
+        arrays = {name: np.asarray(array) for name, array in named.items()}
+        if samples is None:
+            samples = [None] * max((len(array) for array in arrays.values() if array.ndim), default=0)
+        return self.answer(arrays, samples, **options)
 
     def steps(self, samples: Sequence[Any], **options: Any) -> Steps:
         """One step."""
         outputs = yield "", self.batch(samples)
         return self.answers(outputs, samples, **options)
+
+
+def needed(samples: Sequence[Any], what: str) -> Sequence[Any]:
+    """The samples, for a task that can't do without. Raises BadInput when they were not given."""
+    if any(sample is None for sample in samples):
+        raise BadInput(
+            f"answers wants the samples too: they say {what}", hint="samples = [processor.read(x) for x in inputs]"
+        )
+    return samples
 
 
 def chosen(outputs: Outputs, name: str | None) -> Array:

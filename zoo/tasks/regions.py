@@ -112,9 +112,9 @@ def rectangle(points: Array) -> tuple[Array, float, float]:
 def grown(box: Array, ratio: float) -> Array:
     """A rectangle [4, 2] whose outline moved out by area * ratio / perimeter: the paper's unclipping.
 
-    In whole pixels and round the corners, as PaddleOCR's clipping library does it: fractions are cut off the corners that
-    it is given, so boxes begin half a pixel further to the top left. Without that, the classifier of directions errs more
-    often (3 lines of 105 more were lost).
+    In whole pixels and round the corners, as PaddleOCR's clipping library does it: fractions are cut off the corners
+    that it is given, so boxes begin half a pixel further to the top left. Without that the classifier of directions
+    errs more often (of 105 lines, 3 more were lost).
     """
     long, wide = np.linalg.norm(box[1] - box[0]), np.linalg.norm(box[3] - box[0])
     by = long * wide * ratio / (2 * (long + wide))

@@ -21,7 +21,7 @@ import numpy as np
 from zoo.converters.runner import Array
 from zoo.errors import BadInput
 from zoo.tasks.fields import Fields, one_of, text
-from zoo.tasks.processor import Outputs, Parts, Processor, Single, chosen, rows
+from zoo.tasks.processor import Outputs, Parts, Processor, Single, chosen, needed, rows
 from zoo.tasks.readers import reader
 from zoo.tasks.results import Embedding, Ranked, Ranking, Result
 
@@ -63,7 +63,7 @@ def _pooled(states: Array, samples: Sequence[Any], pooling: str | None) -> Array
         raise BadInput("the model gives a vector a token, not one a text", hint="State `output.pooling`: mean or cls.")
     if pooling == "cls":
         return states[:, 0]
-    lengths = np.array([len(sample.ids) for sample in samples])
+    lengths = np.array([len(sample.ids) for sample in needed(samples, "which tokens are padding")])
     mask = (np.arange(states.shape[1]) < lengths[:, None]).astype(np.float32)
     return np.asarray(np.einsum("ntd,nt->nd", states, mask) / lengths[:, None].astype(np.float32))
 

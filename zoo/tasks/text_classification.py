@@ -28,4 +28,5 @@ def build(
     parts: Parts,
 ) -> Processor:
     """A Processor whose answers are `Classification`s. Raises BadInput naming a wrong field."""
-    return Single(reader(input, files, only="text"), partial(classify, labels=labels, **output_fields(output)))
+    answer = partial(classify, labels=labels, **output_fields(output))
+    return Single(reader(input, files, only="text"), answer, labels)

@@ -24,7 +24,7 @@ import numpy as np
 from zoo.converters.runner import Array
 from zoo.errors import BadInput
 from zoo.tasks.fields import Fields, number, text, truth, whole
-from zoo.tasks.processor import Outputs, Parts, Processor, Single, rows
+from zoo.tasks.processor import Outputs, Parts, Processor, Single, needed, rows
 from zoo.tasks.readers import reader
 from zoo.tasks.regions import clockwise, components, dilated, grown, in_reading_order, mean_inside, rectangle
 from zoo.tasks.results import Box, Region, Regions, Result
@@ -70,7 +70,10 @@ def detect(outputs: Outputs, samples: Sequence[Any], *, limits: Thresholds, name
     maps = rows(outputs, name, len(samples), 4, "maps of text")
     if maps.shape[1] != 1:
         raise BadInput(f"the model gave {maps.shape[1]} maps a picture, where one says what is text")
-    return [Regions(regions(m[0], sample.size, limits)) for m, sample in zip(maps, samples, strict=True)]
+    return [
+        Regions(regions(m[0], sample.size, limits))
+        for m, sample in zip(maps, needed(samples, "what size the picture had"), strict=True)
+    ]
 
 
 def regions(probability: Array, size: tuple[int, int], limits: Thresholds) -> tuple[Region, ...]:

@@ -10,6 +10,7 @@ Of an entry's `input.text` it takes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from zoo.converters.runner import TensorSpec
 from zoo.errors import BadInput
 from zoo.tasks.fields import Fields, one_of, text, whole
 from zoo.tasks.processor import Feeds
@@ -46,21 +48,28 @@ class TextReader:
     tokenizer: Any
     pad_id: int
     names: Mapping[str, str]
+    length: int | None = None
 
     @property
     def max_batch(self) -> int | None:
         """1 where the graph can't be told which tokens are padding."""
         return None if "attention_mask" in self.names.values() else 1
 
-    def feeding(self, names: Sequence[str]) -> TextReader:
-        """Of the three arrays those that the graph takes."""
+    def feeding(self, inputs: Sequence[TensorSpec]) -> TextReader:
+        """Of the three arrays those that the graph takes; every text of the graph's length, where that is a number."""
+        names = [spec.name for spec in inputs]
         fits = {name: self.names[name] for name in names if name in self.names}
         if len(fits) < len(names) or "input_ids" not in fits.values():
             raise BadInput(
                 f"a text fills {', '.join(ARRAYS)}, and the graph's inputs are {', '.join(names)}",
                 hint="State `input.text.names`, which array each input is given.",
             )
-        return replace(self, names=fits)
+        lengths = {spec.shape[1] for spec in inputs if len(spec.shape) == 2 and isinstance(spec.shape[1], int)}
+        if not lengths:
+            return replace(self, names=fits)
+        length, tokenizer = min(map(int, lengths)), deepcopy(self.tokenizer)
+        tokenizer.enable_truncation(min(length, tokenizer.truncation["max_length"]))
+        return replace(self, names=fits, length=length, tokenizer=tokenizer)
 
     def read(self, x: Any) -> TextSample:
         """One text as tokens. Raises BadInput for what is no str, no Unicode, or gives no token."""
@@ -77,7 +86,7 @@ class TextReader:
 
     def batch(self, samples: Sequence[TextSample]) -> Feeds:
         """int64 [N, T], T the longest; shorter rows end with the padding token, which the mask marks 0."""
-        shape = len(samples), max(len(sample.ids) for sample in samples)
+        shape = len(samples), self.length or max(len(sample.ids) for sample in samples)
         ids = np.full(shape, self.pad_id, np.int64)
         mask, types = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         for row, sample in enumerate(samples):

@@ -1,8 +1,8 @@
 """Pictures of one line each to its text: a greedy decoding of CTC (Graves et al. 2006).
 
-The labels are the alphabet. The graph gives [N, T, K] probabilities: of K - 1 characters and of the blank. PP-OCR keeps
-its alphabet in the ONNX file's metadata under `character`, a line a character, and has a space for the last class, which
-that list leaves out: `ppocr_alphabet` reads it. Of an entry's `output` it takes
+The labels are the alphabet. The graph gives [N, T, K] probabilities: of K - 1 characters and of the blank. PP-OCR
+keeps its alphabet in the ONNX file's metadata under `character`, a line a character, and has a space for the last
+class, which that list leaves out: `ppocr_alphabet` reads it. Of an entry's `output` it takes
 
     blank: 0    the index of the blank
     name: the graph's output to use, where it has several
@@ -39,7 +39,7 @@ def build(
     if not labels:
         raise BadInput("text recognition wants an alphabet, and the model has no labels")
     answer = partial(recognise, alphabet=labels, blank=blank, name=name)
-    return Single(reader(input, files, only="image", alpha="contrast"), answer)
+    return Single(reader(input, files, only="image", alpha="contrast"), answer, labels)
 
 
 def ppocr_alphabet(metadata: Mapping[str, str]) -> list[str]:

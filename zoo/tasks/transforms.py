@@ -14,13 +14,15 @@ Of an entry's `input.image` it takes
                            `multiple`; nothing is cut
           line             (text recognition) to height h with its ratio kept, at most w wide; zeros to the right, up to
                            w or `min_width`
-    interpolation: bicubic | bilinear | nearest | lanczos | box | hamming; bilinear where it is absent
+    interpolation: bicubic | bilinear | nearest | lanczos | box | hamming
     antialias: true        Pillow's, whose kernel grows with the reduction; false: OpenCV's bilinear, of 2 x 2 pixels
     scale: 1/255           then (pixel * scale - mean) / std by channel, in float32
-    mean: [...]            by channel, in the order of `channels`; 0 where it is absent
-    std: [...]             1 where it is absent
+    mean: [...]            by channel, in the order of `channels`
+    std: [...]
     channels: rgb | bgr | grey
     layout: NCHW | NHWC
+
+The size (but in mode free), the interpolation, mean and std must be stated: each is wrong for some publisher.
 
 Equal bit for bit to torchvision's `weights.transforms()` on PIL images and to timm's `create_transform(**cfg)`: the
 tests run both. For torchvision state `resize` and `size`; for timm `size` (input_size[1:]), `crop` (crop_pct), `mode`.
@@ -79,6 +81,13 @@ class ImageSpec:
     multiple: int
     min_width: int
 
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """What one picture becomes: (C, H, W) or (H, W, C); None for a size that depends on the picture."""
+        size = self.size or (None, None)
+        planes = 1 if self.channels == "grey" else 3
+        return (planes, *size) if self.layout == "NCHW" else (*size, planes)
+
     @cached_property
     def levels(self) -> Array:
         """What each of the 256 grey levels becomes, float32 [C, 256]: the arithmetic once, exactly as on a picture."""
@@ -92,7 +101,8 @@ class ImageSpec:
 def image_spec(given: Mapping[str, Any], place: str = "input.image") -> ImageSpec:
     """Checks an entry's fields. Raises BadInput naming the field and what was expected.
 
-    >>> image_spec({"size": [224, 224], "crop": 0.875}).mode
+    >>> half = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
+    >>> image_spec({"size": [224, 224], "crop": 0.875, **half}).mode
     'center'
     """
     take = (fields := Fields(given, place)).take
@@ -104,11 +114,11 @@ def image_spec(given: Mapping[str, Any], place: str = "input.image") -> ImageSpe
         resize=take("resize", lambda v, at: _size(v, at) if isinstance(v, list | tuple) else whole()(v, at), None),
         crop=take("crop", number(0.01, 2), None),
         mode=mode,
-        interpolation=take("interpolation", one_of(*FILTERS), "bilinear"),
+        interpolation=take("interpolation", one_of(*FILTERS)),
         antialias=take("antialias", truth, True),
         scale=take("scale", number(), 1 / 255),
-        mean=take("mean", each(number(), count), (0.0,) * count),
-        std=take("std", each(number(), count), (1.0,) * count),
+        mean=take("mean", each(number(), count)),
+        std=take("std", each(number(), count)),
         channels=channels,
         layout=take("layout", one_of("NCHW", "NHWC"), "NCHW"),
         min_side=take("min_side", whole(), 1),
@@ -194,7 +204,7 @@ def _shortest(image: Image.Image, side: int) -> tuple[int, int]:
 
 
 def _ratio_kept(image: Image.Image, to: tuple[int, int], pick: Any) -> tuple[int, int]:
-    """ResizeKeepRatio of timm: one ratio for both sides, the larger (all fits into `to`) or the smaller (covers it)."""
+    """ResizeKeepRatio of timm: one ratio for both sides, the larger (all fits into `to`) or the smaller."""
     ratio = pick(image.height / to[0], image.width / to[1])
     return max(1, round(image.height / ratio)), max(1, round(image.width / ratio))
 
@@ -218,7 +228,7 @@ def _resized(image: Image.Image, to: tuple[int, int], spec: ImageSpec) -> Image.
 
 
 def bilinear(pixels: Array, height: int, width: int) -> Array:
-    """Pixels uint8 [h, w] or [h, w, C] to another size from the nearest 2 x 2 pixels each, centres aligned, edges repeated.
+    """Pixels uint8 [h, w] or [h, w, C] to another size, each from the nearest 2 x 2; centres aligned, edges repeated.
 
     OpenCV's INTER_LINEAR to a rounding (its weights have 11 bits). Enlarging, it is Pillow's bilinear as well.
     """

@@ -17,9 +17,9 @@ BINARY = {
     "GreaterOrEqual": operator.ge,
     "Less": operator.lt,
     "LessOrEqual": operator.le,
-    "And": torch.logical_and,
-    "Or": torch.logical_or,
-    "Xor": torch.logical_xor,
+    "And": operator.and_,
+    "Or": operator.or_,
+    "Xor": operator.xor,
 }
 
 for _op, _f in BINARY.items():

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from torch.fx import Proxy
 
-
-class Sizes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sizes:
     """A scalar (rank 0) or vector (rank 1) of Python integers, some of them symbolic."""
 
     items: tuple[Any, ...]
@@ -96,7 +96,3 @@ SIZES: dict[str, Callable[..., Any]] = {
     "Div": _elementwise(operator.floordiv),  # sizes are not negative
 }
 
-
-def is_symbolic(x: Any) -> bool:
-    """Whether a size is known only when the module runs."""
-    return isinstance(x, Proxy)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,11 +56,7 @@ def reshape(w: Any, data: Value, shape: Value, *, allowzero: int = 0) -> Value:
     known = w.shape_in(0)
     if not allowzero:
         target = [_copied(data, known, i) if isinstance(t, int) and t == 0 else t for i, t in enumerate(target)]
-    if known is not None and len(target) < len(known) and target == [*target[:-1], -1]:
-        kept = len(target) - 1  # flatten reads better, where it is one
-        if kept > 0 and all(_same(t, known[i]) for i, t in enumerate(target[:-1])):
-            return torch.flatten(data, kept)
-    if target[:1] == [-1] and known is not None and _rest_is_flat(target, known):
+    if known is not None and all(isinstance(t, int) for t in target) and _is_flat(target, known):
         return torch.flatten(data, 1)
     return data.reshape(*target)
 
@@ -68,19 +65,10 @@ def _copied(data: Value, known: Sequence[Any] | None, i: int) -> Any:
     return known[i] if known is not None and isinstance(known[i], int) else data.shape[i]
 
 
-def _same(target: Any, known: Any) -> bool:
-    return isinstance(known, int) and isinstance(target, int) and target == known
-
-
-def _rest_is_flat(target: Sequence[Any], known: Sequence[Any]) -> bool:
-    """[-1, n] of [batch, ...] whose other sizes multiply to n."""
+def _is_flat(target: Sequence[int], known: Sequence[Any]) -> bool:
+    """[-1, n] of [batch, ...] whose other sizes multiply to n: flatten reads better."""
     rest = known[1:]
-    if len(target) != 2 or len(known) < 2 or not all(isinstance(d, int) for d in (*rest, target[1])):
-        return False
-    product = 1
-    for d in rest:
-        product *= d
-    return bool(product == target[1])
+    return len(target) == 2 < len(known) and target[0] == -1 and all(isinstance(d, int) for d in rest) and math.prod(rest) == target[1]
 
 
 @lowers("Transpose")
@@ -121,15 +109,15 @@ def slice_(w: Any, data: Value, starts: Value, ends: Value, axes: Value = None, 
     rank = w.rank_in(0)
     along = [a % rank for a in w.ints(axes)] if axes is not None else list(range(len(begin)))
     step = w.ints(steps) if steps is not None else [1] * len(begin)
-    index: list[Any] = [slice(None)] * rank
+    index: dict[int, slice] = {}
     for axis, b, e, s in zip(along, begin, end, step, strict=True):
         if not isinstance(s, int) or s < 0:
             data, b, e, s = _reversed(w, data, axis, b, e, s)
-        e = None if isinstance(e, int) and e >= 2**31 - 1 else e
-        index[axis] = slice(None if isinstance(b, int) and b == 0 else b, e, None if s == 1 else s)
-    while index and index[-1] == slice(None):
-        index.pop()
-    return data[tuple(index)] if index else data
+        first = None if isinstance(b, int) and b == 0 else b
+        last = None if isinstance(e, int) and e >= 2**31 - 1 else e
+        if first is not None or last is not None or s != 1:
+            index[axis] = slice(first, last, None if s == 1 else s)
+    return data[tuple(index.get(i, slice(None)) for i in range(max(index) + 1))] if index else data
 
 
 def _reversed(w: Any, data: Value, axis: int, begin: Any, end: Any, step: Any) -> tuple[Value, Any, Any, int]:
@@ -169,29 +157,18 @@ def unsqueeze(w: Any, data: Value, axes: Value) -> Value:
 def expand(w: Any, input: Value, shape: Value) -> Value:  # noqa: A002
     """Broadcast to a shape; an axis of size one in the shape keeps the input's."""
     x, target = w.tensor_of(input), w.ints(shape)
-    known = w.shape_in(0) or ()
-    padded = [1] * (len(target) - len(known)) + list(known)
-    if len(target) < len(known):
-        target = [1] * (len(known) - len(target)) + target
-        padded = list(known)
-    if any(not isinstance(t, int) and k != 1 for t, k in zip(target, padded, strict=True)):
-        return torch.broadcast_to(
-            x,
-            tuple(
-                _broadcast(x, i, t, k, len(padded) - len(known))
-                for i, (t, k) in enumerate(zip(target, padded, strict=True))
-            ),
-        )
-    return x.expand(*(-1 if t == 1 and k != 1 else t for t, k in zip(target, padded, strict=True)))
-
-
-def _broadcast(x: Value, i: int, target: Any, known: Any, new: int) -> Any:
-    """The size of one axis, where the target is computed: the graph's own if it is known to be kept."""
-    if isinstance(known, int) and known != 1:
-        return known
-    if isinstance(target, int) and target == 1 and i >= new:
-        return x.shape[i - new]
-    return target
+    known = list(w.shape_in(0) or ())
+    target = [1] * (len(known) - len(target)) + target
+    known = [1] * (len(target) - len(known)) + known
+    sizes = []
+    for t, k in zip(target, known, strict=True):
+        if isinstance(k, int):
+            sizes.append(t if k == 1 else -1)
+        elif isinstance(t, int):
+            sizes.append(-1 if t == 1 else t)
+        else:  # either may be one: only the running module can tell
+            return torch.broadcast_to(x, w.function(torch.broadcast_shapes, x.shape, tuple(target)))
+    return x.expand(*sizes)
 
 
 @lowers("Tile")

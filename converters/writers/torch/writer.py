@@ -24,7 +24,7 @@ from zoo.converters.writers.torch import nn as nn_group  # noqa: F401
 from zoo.converters.writers.torch.module import nested
 from zoo.converters.writers.torch.sizes import SIZES, Sizes
 from zoo.converters.writers.torch.tree import place, plant, short, to_tensor, without_weights
-from zoo.errors import HubError
+from zoo.errors import HubError, UsageError
 
 Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
 M = TypeVar("M", bound=nn.Module)
@@ -55,6 +55,18 @@ def write(model: ir.Model) -> nn.Module:
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """The way back: the module's state_dict as the author's tensors, under his names and in his layout."""
     return {name: ir.tensor(tensor.detach().cpu(), name=name) for name, tensor in module.state_dict().items()}
+
+
+def placed(module: nn.Module, *, device: str | None, dtype: str | None) -> nn.Module:
+    """The module on a device, its floating-point tensors in a dtype. Raises UsageError."""
+    from zoo.converters.writers.torch.runner import torch_device
+
+    if dtype is not None:
+        wanted = getattr(torch, dtype, None)
+        if not isinstance(wanted, torch.dtype) or not wanted.is_floating_point:
+            raise UsageError(f"unknown dtype {dtype!r}", hint="Known: float32, float16, bfloat16, float64.")
+        module = module.to(wanted)
+    return module if device is None else module.to(torch_device(device))
 
 
 def identifier(name: str) -> str:

@@ -1,0 +1,124 @@
+"""One table: what each file format is called, how it is recognised, and what reads and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import BadInput, UnknownFormat
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format of whole models. `module` has sniff(head) and read(path) -> bound graph."""
+
+    name: str
+    title: str
+    extensions: tuple[str, ...]
+    module: str = ""  # of converters/readers; empty where it is only written
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        """Whether a file is of this format, by its first bytes (HDF5's root has to be looked into, so by its path too)."""
+        found: Callable[[Path, bytes], bool] = import_module(f"zoo.converters.readers.{self.module}").sniff
+        return found(path, head)
+
+    def read(self, path: Path) -> ir.Model:
+        """The graph with its weights, lazy."""
+        model: ir.Model = import_module(f"zoo.converters.readers.{self.module}").read(path)
+        return model
+
+
+MODELS = (
+    Format("keras-hdf5", "Keras 1 and 2, HDF5 with an architecture", (".h5", ".hdf5", ".keras"), "keras_hdf5"),
+    Format("onnx", "ONNX", (".onnx",), "onnx"),  # the last to be asked: protobuf has no magic number
+)
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file. Raises BadInput."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}") from error
+
+
+def find(path: Path) -> Format:
+    """The format of a model file, by its bytes. Raises UnknownFormat; for a file of weights alone it says so."""
+    head = head_of(path)
+    from zoo.converters import tensors
+
+    for format_ in MODELS[:-1]:
+        if format_.sniff(path, head):
+            return format_
+    try:
+        name = tensors.container_of(path).NAME
+    except UnknownFormat:
+        if MODELS[-1].sniff(path, head):
+            return MODELS[-1]
+        raise
+    raise UnknownFormat(
+        path,
+        hint=f"It holds weights alone ({name}): say whose graph they are for by architecture=, as in 'timm/resnet50'.",
+    )
+
+
+def read(paths: Sequence[Path]) -> ir.Model:
+    """The graph with its weights from the files of one model. Raises FileError."""
+    if len(paths) != 1:
+        raise BadInput(f"{len(paths)} files: no format here has a model in several", hint="Give one model file.")
+    return find(paths[0]).read(paths[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A format that `zoo convert` writes; `save` in converters/save.py has its function."""
+
+    name: str
+    title: str
+    extensions: tuple[str, ...]
+
+
+TARGETS: Mapping[str, Target] = {
+    target.name: target
+    for target in (
+        Target("onnx", "ONNX", (".onnx",)),
+        Target("safetensors", "the weights by their author's names", (".safetensors",)),
+        Target("torch", "torch: .pth a state_dict, .pt2 an ExportedProgram", (".pth", ".pt", ".bin", ".pt2")),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FormatRow:
+    """A line of `zoo formats`."""
+
+    name: str
+    title: str
+    holds: str  # model or weights
+    reads: bool
+    writes: bool
+    extensions: tuple[str, ...]
+
+
+def rows() -> Iterator[FormatRow]:
+    """Every format that is read or written."""
+    from zoo.converters import tensors
+
+    for format_ in MODELS:
+        yield FormatRow(format_.name, format_.title, "model", True, format_.name in TARGETS, format_.extensions)
+    for container in tensors.CONTAINERS:
+        writes = container.NAME in TARGETS
+        yield FormatRow(container.NAME, container.NAME, "weights", True, writes, tuple(container.EXTENSIONS))
+    shown = {format_.name for format_ in MODELS} | {container.NAME for container in tensors.CONTAINERS}
+    for target in TARGETS.values():
+        if target.name not in shown:
+            yield FormatRow(target.name, target.title, "model or weights", False, True, target.extensions)

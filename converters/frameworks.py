@@ -1,0 +1,67 @@
+"""One table: what each framework's name stands for. Nothing of a framework is imported before it is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from zoo.errors import MissingFramework, UnknownFramework
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A framework: its folder under converters/writers, what must be importable, and how it is installed.
+
+    Its folder has `writer.py` (write, tensors, lowers) and `runner.py` (runner, from_numpy).
+    """
+
+    name: str
+    folder: str
+    package: str  # what is imported
+    distribution: str  # what pip calls it
+    extra: str
+    layout: str  # where its habit has the channels of an image
+    gives: str  # what `zoo.load` returns
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package can be found; it is not imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def version(self) -> str:
+        """The installed version. Raises MissingFramework."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version(self.distribution)
+        except PackageNotFoundError as error:
+            raise MissingFramework(self.name, self.extra) from error
+
+    def module(self, file: str) -> ModuleType:
+        """A file of the framework's folder. Raises MissingFramework, with the reason where it is installed and broken."""
+        if not self.is_installed:
+            raise MissingFramework(self.name, self.extra)
+        try:
+            importlib.import_module(self.package)
+        except ImportError as error:
+            raise MissingFramework(self.name, self.extra, why=f"its import fails: {error}") from error
+        return importlib.import_module(f"zoo.converters.writers.{self.folder}.{file}")
+
+
+_ALL = (
+    Framework("onnx", "onnx", "onnxruntime", "onnxruntime", "", "first", "onnx.ModelProto"),
+    Framework("torch", "torch", "torch", "torch", "torch", "first", "torch.nn.Module"),
+)
+FRAMEWORKS: Mapping[str, Framework] = {framework.name: framework for framework in _ALL}
+
+
+def framework(name: Any) -> Framework:
+    """The framework of a name. Raises UnknownFramework with the names that there are."""
+    if name not in FRAMEWORKS:
+        raise UnknownFramework(str(name), FRAMEWORKS)
+    return FRAMEWORKS[name]

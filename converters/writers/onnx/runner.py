@@ -1,0 +1,155 @@
+"""ONNX Runtime as a Runner. Imports numpy and ONNX Runtime alone: `zoo run` of something already built comes through here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from zoo.converters.runner import Array, TensorSpec
+from zoo.errors import BadInput, HubError, UsageError
+
+# device -> execution provider
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "mps": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+AUTO = ("cuda", "rocm", "directml", "cpu")  # the first that this ONNX Runtime has; it compiles nothing, so it starts at once
+DTYPES = {"float": "float32", "double": "float64"}  # ONNX Runtime's names that are not numpy's
+MODEL, DATA = "model.onnx", "weights.bin"
+SMALL_BYTES = 1024  # initializers below this stay in the model file
+ERROR = 3  # ONNX Runtime's severity: what it warns of in an optimised graph is its own doing
+
+
+class OnnxRunner:
+    """A session of ONNX Runtime that speaks the graph's names."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.session = session
+        self.inputs: Sequence[TensorSpec] = [_spec(i) for i in session.get_inputs()]
+        self.outputs: Sequence[TensorSpec] = [_spec(o) for o in session.get_outputs()]
+        self._names = [o.name for o in self.outputs]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model file says of itself, by its own keys."""
+        found: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        return found
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """One pass. Raises BadInput naming the input when a name, dtype or shape doesn't fit."""
+        try:
+            values = self.session.run(self._names, dict(feeds))
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common class
+            check(self.inputs, feeds)
+            raise HubError(f"ONNX Runtime failed: {error}") from error
+        return dict(zip(self._names, values, strict=True))
+
+
+def check(inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> None:
+    """Raise BadInput when feeds don't fit the inputs: names, dtypes, ranks and fixed sizes."""
+    wanted = {spec.name: spec for spec in inputs}
+    if unknown := [name for name in feeds if name not in wanted]:
+        raise BadInput(f"the model has no input {unknown[0]!r}", hint=f"Its inputs: {', '.join(wanted)}.")
+    for name, spec in wanted.items():
+        if name not in feeds:
+            raise BadInput(f"input {name!r} is missing", hint=f"The model wants {', '.join(wanted)}.")
+        array = feeds[name]
+        dtype, shape = getattr(array, "dtype", None), getattr(array, "shape", None)
+        if dtype is None or shape is None:
+            continue  # a sequence or an optional
+        if dtype.name != spec.dtype and spec.dtype != "str":
+            raise BadInput(f"input {name!r} is {dtype.name}, the model wants {spec.dtype}")
+        fits = len(shape) == len(spec.shape) and all(
+            isinstance(want, str) or want == have for want, have in zip(spec.shape, shape, strict=True)
+        )
+        if spec.shape and not fits:
+            raise BadInput(f"input {name!r} has shape {list(shape)}, the model wants {list(spec.shape)}")
+
+
+def _spec(value: Any) -> TensorSpec:
+    dtype = value.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(d if isinstance(d, int) and d >= 0 else str(d or f"{value.name}_{i}") for i, d in enumerate(value.shape))
+    return TensorSpec(value.name, DTYPES.get(dtype, dtype), shape)
+
+
+def providers(device: str) -> list[Any]:
+    """ONNX Runtime's providers for a device: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the fastest that is here.
+
+    Raises UsageError when this ONNX Runtime has no provider for the device; only `auto` falls back.
+    """
+    here = ort.get_available_providers()
+    if device == "auto":
+        device = next(d for d in AUTO if PROVIDERS[d] in here)
+    kind, _, index = device.partition(":")
+    if kind not in PROVIDERS or (index and not index.isdigit()):
+        raise UsageError(f"unknown device {device!r}", hint=f"Known: auto, {', '.join(PROVIDERS)}, and cuda:1.")
+    provider = PROVIDERS[kind]
+    if provider not in here:
+        raise UsageError(
+            f"device {device!r} is not available: this ONNX Runtime {ort.__version__} has no {provider}",
+            hint=f"It has {', '.join(here)}. `zoo doctor` says what each would need.",
+        )
+    return [(provider, {"device_id": index}) if index else provider]
+
+
+def is_cpu(device: str) -> bool:
+    """Whether a device means the processor here."""
+    return providers(device) == ["CPUExecutionProvider"]
+
+
+def options(threads: int | None = None) -> ort.SessionOptions:
+    """Session options: threads for one operator, by default as many as there are cores."""
+    made = ort.SessionOptions()
+    made.log_severity_level = ERROR
+    if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        threads = int(os.environ["OMP_NUM_THREADS"])
+    if threads:
+        made.intra_op_num_threads = threads
+    return made
+
+
+def open_session(source: Path | bytes, *, device: str = "auto", settings: ort.SessionOptions | None = None) -> OnnxRunner:
+    """A Runner of a model file (external data beside it) or of a serialised model, on a device, or an error that says why."""
+    wanted = providers(device)
+    settings = settings or options()
+    try:
+        session = ort.InferenceSession(os.fspath(source) if isinstance(source, Path) else source, settings, wanted)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common class
+        raise HubError(f"ONNX Runtime can't open the model: {_one_line(error)}") from error
+    first = wanted[0] if isinstance(wanted[0], str) else wanted[0][0]
+    if device != "auto" and first not in session.get_providers():
+        raise UsageError(f"device {device!r} is not available: {first} could not start", hint="`zoo doctor` says why.")
+    return OnnxRunner(session)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def optimise(source: Path, folder: Path) -> None:
+    """Write the graph as ONNX Runtime optimises it for this processor: MODEL, and its weights in DATA beside it.
+
+    Opening that with `open_built` costs no optimisation, and its weights are mapped, not read.
+    """
+    settings = options()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.optimized_model_filepath = str(folder / MODEL)
+    settings.add_session_config_entry("session.optimized_model_external_initializers_file_name", DATA)
+    settings.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(SMALL_BYTES)
+    )
+    open_session(source, device="cpu", settings=settings)
+
+
+def open_built(folder: Path, *, device: str = "auto", threads: int | None = None) -> OnnxRunner:
+    """A Runner of what `optimise` wrote."""
+    settings = options(threads)
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return open_session(folder / MODEL, device=device, settings=settings)

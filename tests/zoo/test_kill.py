@@ -1,0 +1,127 @@
+"""Processes that fetch the same file, and kill -9 at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.entry import File
+from zoo.sources.patience import Patience
+from zoo.store import Store
+
+DATA = random.Random(0).randbytes(600_000)
+NAME = "toy:v1"
+
+
+def test_two_processes_fetch_one_blob_once(host, store, make_file, pull):
+    file = make_file(DATA, host.put("/a.bin", DATA, pause_s=0.02))
+    running = [pull(store.root, file, f"toy:{i}") for i in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert len(host.seen) == 1
+    assert sum("waiting for another process" in text for text in said) == 1
+    assert [one.name for one in store.list()] == ["toy:0", "toy:1"]
+    assert store.verify() == []
+    assert list(store.parts.iterdir()) == []
+
+
+def test_a_process_killed_in_mid_download_leaves_its_bytes_to_the_next(host, store, make_file, pull):
+    file = make_file(DATA, host.put("/a.bin", DATA, pause_s=0.05))
+    process = pull(store.root, file)
+    while not (host.seen and host.seen[0].sent_bytes > 300_000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert store.blob(file.digest) is None
+    assert store.verify() == []
+    host.pages["/a.bin"].pause_s, host.seen = 0, []
+    assert store.fetch(file, name=NAME).read_bytes() == DATA
+    (asked,) = host.ranges()
+    assert asked is not None
+    assert int(asked.removeprefix("bytes=").removesuffix("-")) >= 200_000
+    assert list(store.parts.iterdir()) == []
+
+
+def test_a_waiting_process_goes_on_when_the_one_before_it_is_killed(host, store, make_file, pull):
+    file = make_file(DATA, host.put("/a.bin", DATA, pause_s=0.05))
+    first = pull(store.root, file, "toy:first")
+    while not (host.seen and host.seen[0].sent_bytes > 200_000):
+        time.sleep(0.01)
+    second = pull(store.root, file, "toy:second")
+    assert "waiting" in second.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    said, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, said
+    assert "going on from byte" in said
+    assert store.verify() == []
+
+
+def test_a_build_killed_in_mid_write_is_never_seen(store):
+    code = (
+        "import sys, time; from pathlib import Path; from zoo.store import Store\n"
+        "with Store(Path(sys.argv[1])).build('key') as folder:\n"
+        "    (folder / 'model').write_bytes(b'half'); print('half', flush=True); time.sleep(60)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen([sys.executable, "-c", code, store.root], stdout=subprocess.PIPE, text=True, cwd=root)
+    assert process.stdout.readline() == "half\n"
+    process.kill()
+    process.communicate()
+    assert store.built("key") is None
+    assert len(store.prune()) == 1
+    assert list(store.parts.iterdir()) == []
+
+
+def kill_at_random(store: Store, file: File, host: Any, *, kills: int, seed: int) -> int:
+    """Two processes at a time fetch `file`, some are killed, and a last fetch ends right; how many were killed."""
+    rng, killed = random.Random(seed), 0
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["zoo.fetch", "zoo.sources.https", "zoo.lock", "filelock"])
+    while killed < kills:
+        store.remove(NAME)
+        running = [forks.Process(target=fetch_quietly, args=(store.root, file)) for _ in range(2)]
+        for process in running:
+            process.start()
+        for process in running:
+            time.sleep(rng.uniform(0, 0.25))
+            if process.is_alive():
+                process.kill()
+                killed += 1
+        for process in running:
+            process.join()
+        assert store.verify() == []
+        assert all(path.stat().st_size == len(DATA) for path in (store.root / "blobs").rglob("?" * 64))
+    host.pages["/a.bin"].pause_s = 0
+    assert store.fetch(file, name=NAME).read_bytes() == DATA
+    assert store.verify() == []
+    store.prune()
+    assert list(store.parts.iterdir()) == []
+    return killed
+
+
+def fetch_quietly(root: Path, file: File) -> None:
+    """What each process does; an error would be its exit code."""
+    Store(root, patience=Patience(first_wait_s=0.01)).fetch(file, name=NAME)
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_kill_9_at_random_moments_never_harms_the_store(host, store, make_file, is_pinned):
+    how = {} if is_pinned else {"digest": None, "published": f"sha256-8:{hashlib.sha256(DATA).hexdigest()[:8]}"}
+    file = make_file(DATA, host.put("/a.bin", DATA, pause_s=0.003), **how)
+    assert kill_at_random(store, file, host, kills=12, seed=1) >= 12
+
+
+@pytest.mark.slow
+def test_kill_9_at_200_random_moments_never_harms_the_store(host, store, make_file):
+    file = make_file(DATA, host.put("/a.bin", DATA, pause_s=0.003))
+    assert kill_at_random(store, file, host, kills=200, seed=2) >= 200

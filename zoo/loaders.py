@@ -1,0 +1,491 @@
+"""From a name to a native object: the only place that knows the whole way, and the only one that fills built/.
+
+    resolve(MODEL)       what is meant: an entry and its weights, files, or a graph        no bytes fetched
+    architecture(model)  its weightless canonical graph                                    no bytes fetched, for an entry
+    source(model)        its graph with its weights, as they came                          fetched and bound
+    canonical_of(model)  the same in canonical form and fused: what writers take
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from zoo import registry
+from zoo.errors import BadInput, UnknownModel, UsageError
+from zoo.lock import files_of, model_name
+from zoo.store import Store, default_store
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+    from zoo.converters.bind import Tensor
+    from zoo.converters.runner import Runner
+    from zoo.entry import ModelEntry, Weights
+    from zoo.inference.predictor import Predictor
+    from zoo.progress import Progress
+    from zoo.tasks.processor import Processor
+
+    ModelLike = str | PathLike[str] | Sequence[str | PathLike[str]] | onnx.ModelProto | ir.Model
+
+FORMS = "a registry name, a path to a model file, an onnx.ModelProto or an onnx_ir.Model"
+
+
+class Changes(TypedDict, total=False):
+    """What every verb can change of a model."""
+
+    architecture: Any  # for a file that holds weights alone: a registry name, an architecture's name, a model file, a graph
+    num_classes: int
+    in_chans: int
+    input_size: int | tuple[int, int]
+    outputs: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is meant by MODEL: an entry with its weights, or files, or a graph in memory."""
+
+    name: str
+    entry: ModelEntry | None = None
+    weights: Weights | None = None
+    paths: tuple[Path, ...] = ()
+    graph: ir.Model | None = None
+    architecture: str | Path | ir.Model | None = None  # whose graph, where the files hold weights alone
+
+
+def resolve(model: ModelLike, **changes: Unpack[Changes]) -> Model:
+    """What `model` means. A registry name goes before a file of that name; `./name` is the file.
+
+    Raises UnknownModel with the nearest names, BadInput for what is none of the forms, UsageError for an unknown change.
+    """
+    architecture = _checked(changes)
+    if isinstance(model, str) and not _is_path(model):
+        entry, weights = registry.resolve(model)
+        if architecture is not None:
+            raise UsageError(f"{model!r} has an architecture of its own; architecture= is for files of weights")
+        return Model(model_name(entry, weights) if weights else entry.name, entry, weights)
+    if isinstance(model, (str, PathLike)):
+        path = Path(model).expanduser()
+        if not path.exists():
+            raise BadInput(f"{path}: no such file or folder")
+        return Model(str(path), paths=(path,), architecture=architecture)
+    if isinstance(model, (list, tuple)):
+        paths = tuple(Path(p).expanduser() for p in model)
+        if missing := [p for p in paths if not p.exists()]:
+            raise BadInput(f"{missing[0]}: no such file or folder")
+        return Model(", ".join(map(str, paths)), paths=paths, architecture=architecture)
+    return Model("the given graph", graph=_graph_of(model))
+
+
+def _checked(changes: Changes) -> str | Path | ir.Model | None:
+    unknown = [name for name in changes if name not in Changes.__annotations__]
+    if unknown:
+        raise UsageError(f"unknown change {unknown[0]!r}", hint=f"Known: {', '.join(Changes.__annotations__)}.")
+    asked = [name for name, value in changes.items() if value is not None and name != "architecture"]
+    if asked:
+        raise UsageError(f"{asked[0]}= is not supported by this version of polyzoo yet")
+    architecture = changes.get("architecture")
+    if architecture is None or isinstance(architecture, (str, Path)):
+        return architecture
+    return _graph_of(architecture)
+
+
+def _is_path(text: str) -> bool:
+    """Whether a string means a file: it is none of the registry's names, and there is one or it is written as a path."""
+    if text.startswith((".", "/", "~")):
+        return True
+    return not registry.is_known(text.partition(":")[0]) and Path(text).exists()
+
+
+def _graph_of(model: Any) -> ir.Model:
+    if type(model).__name__ == "ModelProto":
+        import onnx_ir as ir
+
+        return ir.from_proto(model)
+    if type(model).__module__.startswith("onnx_ir") and type(model).__name__ == "Model":
+        return model
+    raise BadInput(f"a {type(model).__module__}.{type(model).__name__} is no model that can be opened: expected {FORMS}")
+
+
+# ---- the graph
+
+
+def pull(name: str, *, progress: Progress | None = None) -> list[Path]:
+    """Fetch and verify every file of a model (of its parts too) that is not stored; their paths.
+
+    Raises UnknownModel, FetchError or StoreError. What is stored takes no request.
+    """
+    entry, weights = registry.resolve(name)
+    paths = [path for part in entry.parts.values() for path in pull(part, progress=progress)]
+    if weights is not None:
+        paths += [path for paths in _fetched(Model(name, entry, weights), progress=progress).values() for path in paths]
+    return paths
+
+
+def _fetched(model: Model, *, progress: Progress | None = None) -> dict[str, list[Path]]:
+    """role -> paths of an entry's files, in the store."""
+    assert model.entry is not None and model.weights is not None
+    store, weights = default_store(), model.weights
+    progress = progress or _progress(store, model)
+    name = model_name(model.entry, weights)
+    return {role: [store.fetch(f, name=name, progress=progress) for f in files] for role, files in weights.files.items()}
+
+
+def _progress(store: Store, model: Model) -> Progress | None:
+    """A bar on a terminal, where something has to be fetched."""
+    assert model.entry is not None and model.weights is not None
+    name = model_name(model.entry, model.weights)
+    if all(store.stored(file, name) for file in files_of(model.weights)):
+        return None
+    from zoo.progress import default
+
+    return default()
+
+
+def architecture(model: Model) -> ir.Model:
+    """The weightless canonical graph. For an entry that names an architecture, nothing is fetched."""
+    from zoo import architectures
+
+    if (named := _named_architecture(model)) is not None:
+        return architectures.load(named)
+    from zoo.converters.bind import detach
+    from zoo.converters.canonical import canonical
+
+    return canonical(detach(source(model))[0])
+
+
+def _named_architecture(model: Model) -> str | None:
+    """The name of the architecture that the weights are bound to, if it is one of ours."""
+    from zoo import architectures
+
+    if model.entry is not None:
+        return model.entry.architecture
+    asked = model.architecture
+    if not isinstance(asked, str):
+        return None
+    if architectures.is_known(asked):
+        return asked
+    if registry.is_known(asked.partition(":")[0]):
+        return registry.resolve(asked)[0].architecture
+    if not Path(asked).expanduser().exists():
+        known = [*architectures.names(), *(row.name for row in registry.rows())]
+        raise UnknownModel(asked, known, what="architecture")
+    return None
+
+
+def source(model: Model) -> ir.Model:
+    """The graph with its weights: bound by name, or as the model file has it, at the opset that it came with."""
+    if model.graph is not None:
+        return model.graph
+    if model.entry is not None and not model.weights:
+        parts = ", ".join(model.entry.parts.values())
+        raise UsageError(f"{model.name!r} is made of other models: {parts}", hint="Load one of them by its name.")
+    if (graph := _asked_graph(model)) is not None:
+        from zoo.converters.bind import bind
+
+        weights = model.weights
+        tensors = _tensors(model)
+        rename = _rename(model, tensors)
+        return bind(graph, tensors, rename=rename, unused=weights.unused if weights else ())
+    from zoo.converters import formats
+
+    return formats.read(_model_paths(model))
+
+
+def _asked_graph(model: Model) -> ir.Model | None:
+    """The weightless graph that files of weights are bound to."""
+    from zoo import architectures
+
+    if (named := _named_architecture(model)) is not None:
+        return architectures.load(named)
+    if model.architecture is None:
+        return None
+    from zoo.converters import formats
+    from zoo.converters.bind import detach
+
+    asked = model.architecture
+    return detach(formats.read((Path(asked).expanduser(),)) if isinstance(asked, (str, Path)) else asked)[0]
+
+
+def _rename(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    from zoo import architectures
+    from zoo.converters.tensors import unprefixed
+
+    if model.weights is not None and model.weights.rename:
+        return architectures.renamed(model.weights.rename, tensors)
+    return {} if model.entry is not None else unprefixed(tensors)
+
+
+def _model_paths(model: Model) -> tuple[Path, ...]:
+    return tuple(_fetched(model)["model"]) if model.weights is not None else model.paths
+
+
+def _tensors(model: Model) -> dict[str, Tensor]:
+    """The tensors of the weights files, lazy; shards together."""
+    from zoo.converters import tensors
+
+    paths = _fetched(model)["weights"] if model.weights is not None else model.paths
+    found: dict[str, Tensor] = {}
+    for path in paths:
+        found |= tensors.read(path)
+    return found
+
+
+def weights(path: str | PathLike[str]) -> Mapping[str, Tensor]:
+    """The tensors of any weights file by the names in it, lazy: np.asarray(tensor) maps or reads it.
+
+    Nothing of the file is executed or imported. Raises BadInput, UnknownFormat, Malformed or Refused.
+    """
+    from zoo.converters import tensors
+
+    return tensors.read(Path(fspath(path)).expanduser())
+
+
+def canonical_of(model: Model, framework: str) -> ir.Model:
+    """The bound graph in canonical form and fused, checked to have lowerings before anything is fetched."""
+    from zoo.converters.bind import bind, detach
+    from zoo.converters.canonical import canonical
+    from zoo.converters.frameworks import framework as find
+    from zoo.converters.fuse import fuse
+    from zoo.converters.writers import driver
+
+    lowers = find(framework).module("writer").lowers
+    if _named_architecture(model) is not None:
+        driver.check(fuse(architecture(model)).graph, lowers)
+        return fuse(source(model))
+    graph, tensors = detach(source(model))
+    graph = canonical(graph)
+    driver.check(graph.graph, lowers)
+    from zoo.converters.graph import parameters
+
+    used = parameters(graph.graph)
+    return fuse(bind(graph, {name: tensor for name, tensor in tensors.items() if name in used}))
+
+
+# ---- what users get
+
+
+def load(
+    model: ModelLike,
+    framework: str = "torch",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    **changes: Unpack[Changes],
+) -> Any:
+    """The model as a native object of a framework: faithful, in inference mode, every parameter trainable.
+
+    `onnx` gives an onnx.ModelProto; `torch` a torch.nn.Module with the author's module tree and state_dict. `dtype`
+    (`float16`, `bfloat16`, ...) and `device` are applied as the framework does it; by default the model stays as
+    published, on the CPU. One output is the tensor; several are a dict by the author's names.
+
+    Raises UnknownModel, MissingFramework, UnsupportedOps (before anything is fetched), BindError, FetchError.
+    """
+    from zoo.converters.frameworks import framework as find
+
+    target, what = find(framework), resolve(model, **changes)
+    writer = target.module("writer")
+    if framework == "onnx":
+        if device not in (None, "cpu") or dtype is not None:
+            raise UsageError("an onnx.ModelProto has no device, and keeps the dtype of its author")
+        return writer.write(source(what))
+    return writer.placed(writer.write(canonical_of(what, framework)), device=device, dtype=dtype)
+
+
+def runner(
+    model: ModelLike,
+    framework: str = "onnx",
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    compile: str = "auto",  # noqa: A002 - the public name
+    **changes: Unpack[Changes],
+) -> Runner:
+    """The model as a Runner, which takes and gives numpy arrays by the graph's names: fast.
+
+    A graph of the registry that ONNX Runtime has optimised for this processor is kept, and opens at once from then on.
+    `device="cuda"` that can't be had is an error with the reason; `auto` takes the fastest that is here.
+
+    Raises what `load` raises, and UsageError for a device, dtype or compile that is not supported.
+    """
+    from zoo.converters.frameworks import framework as find
+
+    target, what = find(framework), resolve(model, **changes)
+    if compile not in ("auto", "none"):
+        raise UsageError(f"compile={compile!r} is not supported by this version of polyzoo yet", hint="Known: auto, none.")
+    if framework != "onnx":
+        bound = canonical_of(what, framework)
+        native = load(bound, framework, dtype=dtype) if dtype else target.module("writer").write(bound)
+        specs = specs_of(bound, dtype=dtype)
+        made: Runner = target.module("runner").runner(native, *specs, device=device)
+        return made
+    if dtype not in (None, "float32"):
+        raise UsageError(f"dtype={dtype!r} with ONNX Runtime is not supported by this version of polyzoo yet")
+    return _onnx_runner(what, device)
+
+
+def _onnx_runner(model: Model, device: str) -> Runner:
+    from zoo.converters.writers.onnx import runner as ort
+
+    is_ours = model.entry is not None and model.weights is not None
+    if is_ours and ort.is_cpu(device):
+        return ort.open_built(_built(model), device="cpu")
+    if is_ours or model.graph is not None or model.architecture is not None or not _is_onnx(model):
+        from zoo.converters.writers.onnx.writer import INLINE_BYTES, save, weight_bytes, write
+
+        bound = source(model)
+        if weight_bytes(bound) <= INLINE_BYTES:
+            return ort.open_session(write(bound).SerializeToString(), device=device)
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            return ort.open_session(save(bound, Path(folder) / ort.MODEL)[0], device=device)
+    return ort.open_session(model.paths[0], device=device)
+
+
+def _is_onnx(model: Model) -> bool:
+    from zoo.converters import formats
+
+    return len(model.paths) == 1 and formats.find(model.paths[0]).name == "onnx"
+
+
+def _built(model: Model) -> Path:
+    """The folder with the graph as ONNX Runtime has optimised it for this processor; made where it is missing."""
+    import onnxruntime
+
+    from zoo.keys import key
+
+    store, files = default_store(), _fetched(model)
+    facts = {
+        "framework": ["onnxruntime", onnxruntime.__version__],
+        "digests": {role: [path.name for path in paths] for role, paths in files.items()},
+        "recipe": _recipe(model),
+    }
+    name = key("onnx", facts)
+    if (folder := store.built(name)) is not None:
+        return folder
+    from zoo.converters.writers.onnx import runner as ort
+    from zoo.converters.writers.onnx.writer import save
+
+    with store.build(name) as folder:
+        bound = save(source(model), folder / "bound.onnx", inline=False)
+        ort.optimise(bound[0], folder)
+        for path in bound:
+            path.unlink()
+    built = store.built(name)
+    assert built is not None
+    return built
+
+
+def _recipe(model: Model) -> dict[str, Any]:
+    """All that decides over the bound graph besides the bytes of its files."""
+    import hashlib
+
+    from zoo import architectures
+
+    assert model.entry is not None and model.weights is not None
+    entry, weights = model.entry, model.weights
+    used = [architectures.path_of(entry.architecture)] if entry.architecture else []
+    used += [architectures.rename_path(weights.rename)] if weights.rename else []
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in used]
+    return {"architecture": entry.architecture, "tables": digests, "unused": list(weights.unused)}
+
+
+def specs_of(model: ir.Model, *, dtype: str | None = None) -> tuple[list[Any], list[Any]]:
+    """Inputs and outputs of a graph as TensorSpecs; `dtype` in the place of float32 where the model was cast."""
+    from zoo.converters.fold import dims
+    from zoo.converters.graph import data_inputs
+    from zoo.converters.runner import TensorSpec
+
+    def spec(value: ir.Value) -> TensorSpec:
+        name = str(value.dtype.numpy()) if value.dtype is not None else "float32"
+        shape = dims(value) or ()
+        return TensorSpec(value.name or "", dtype if dtype and name == "float32" else name, tuple(shape))
+
+    return [spec(v) for v in data_inputs(model.graph)], [spec(v) for v in model.graph.outputs]
+
+
+def processor(model: ModelLike, framework: str = "numpy", **changes: Unpack[Changes]) -> Processor:
+    """The publisher's preprocessing, and the labels: raw inputs to arrays, outputs to answers.
+
+    With another framework `prepare` and `batch` give its tensors. Raises UnknownModel; BadInput for a model that is not
+    of the registry, since a model file does not say how its inputs were prepared.
+    """
+    what = resolve(model, **changes)
+    made = _processor(what)
+    if framework == "numpy":
+        return made
+    from zoo.converters.frameworks import framework as find
+    from zoo.tasks.framed import Framed
+
+    return Framed(made, find(framework).module("runner").from_numpy)
+
+
+def _processor(model: Model) -> Processor:
+    from zoo import tasks
+
+    return tasks.processor(**processor_facts(model))
+
+
+def processor_facts(model: Model) -> dict[str, Any]:
+    """The arguments of `zoo.tasks.processor`: plain data and paths."""
+    if model.entry is None:
+        raise BadInput(
+            f"{model.name}: a model file does not say how its inputs are prepared",
+            hint="Use zoo.runner, which takes arrays, or write an entry for it in a catalog of your own.",
+        )
+    if model.weights is None:
+        return {
+            "task": model.entry.task,
+            "parts": {part: processor_facts(resolve(name)) for part, name in model.entry.parts.items()},
+        }
+    weights, store = model.weights, default_store()
+    name = model_name(model.entry, weights)
+    files = {
+        role: store.fetch(files[0], name=name, progress=_progress(store, model))
+        for role, files in weights.files.items()
+        if role not in ("weights", "model")
+    }
+    return {
+        "task": model.entry.task,
+        "input": weights.input,
+        "output": weights.output,
+        "labels": weights.dataset if weights.dataset and _has_labels(weights.dataset) else None,
+        "files": files,
+    }
+
+
+def _has_labels(dataset: str) -> bool:
+    from zoo.tasks import labels
+
+    return dataset in labels.names()
+
+
+def predictor(
+    model: ModelLike,
+    framework: str = "onnx",
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    compile: str = "auto",  # noqa: A002 - the public name
+    batch_size: int | str = "auto",
+    **changes: Unpack[Changes],
+) -> Predictor:
+    """The model with its preprocessing: raw inputs to typed answers.
+
+    `predictor("photo.jpg")` gives one answer, a list gives a list, `predictor.stream(iterable)` an iterator in order.
+    Raises what `runner` and `processor` raise.
+    """
+    from zoo.inference.predictor import Predictor
+
+    what = resolve(model, **changes)
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "compile": compile}
+    made = _processor(what)
+    if what.entry is not None and what.weights is None:
+        runners = {part: runner(name, framework, **options) for part, name in what.entry.parts.items()}
+        return Predictor(runners, made, batch_size=batch_size)  # type: ignore[arg-type]
+    return Predictor(runner(model, framework, **options), made, batch_size=batch_size)  # type: ignore[arg-type]

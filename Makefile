@@ -48,7 +48,8 @@ demo: $(BASE) ## name what is on a photograph and rank sentences, with no framew
 	@rm -rf "$$ZOO_HOME"
 	.venv/bin/zoo run efficientnet-lite0 zoo/samples/coffee.jpg
 	.venv/bin/zoo run minilm-l6 --query "How do I get my money back?" zoo/samples/sentences.txt
-	.venv/bin/zoo cache verify
+	.venv/bin/zoo cache list
+	.venv/bin/zoo cache verify && echo "every file above is what its digest says"
 
 test: export ZOO_TEST_ENVIRONMENT = all
 test: $(TEST) ## every test that needs no GPU, with every framework, on numpy 1.26

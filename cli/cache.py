@@ -87,23 +87,25 @@ def remove(models: tuple[str, ...], dry_run: bool) -> None:
 
     store = default_store()
     here = [each.name for each in store.list()]
-    full = [full_name(model) for model in models]
-    for model, name in zip(models, full, strict=True):
-        if not any(each == name or each.startswith(f"{name}:") for each in here):
+    full = {model: full_names(model) for model in models}
+    for model, names in full.items():
+        if not any(each == name or each.startswith(f"{name}:") for each in here for name in names):
             raise UnknownModel(model, here, what="model in the store", hint="`zoo cache list` shows them.")
-    gone([each for name in full for each in store.remove(name, dry_run=dry_run)], dry_run)
+    gone([each for names in full.values() for name in names for each in store.remove(name, dry_run=dry_run)], dry_run)
 
 
-def full_name(model: str) -> str:
-    """The name under which the store knows a model: the registry's for an alias, else as it was typed."""
+def full_names(model: str) -> list[str]:
+    """The names under which the store knows a model: the registry's for an alias, of a model of models its parts'."""
     from zoo import registry
     from zoo.errors import UnknownModel
 
     try:
         entry, weights = registry.resolve(model)
-    except UnknownModel:
-        return model
-    return f"{entry.name}:{weights.tag}" if weights and ":" in model else entry.name
+    except UnknownModel:  # fetched by a catalog that counts no longer
+        return [model]
+    if weights is None:
+        return [name for part in entry.parts.values() for name in full_names(part)]
+    return [f"{entry.name}:{weights.tag}" if ":" in model or weights != entry.default else entry.name]
 
 
 def gone(paths: Sequence[Path], dry_run: bool) -> None:
@@ -114,7 +116,10 @@ def gone(paths: Sequence[Path], dry_run: bool) -> None:
 
 def stored(models: Sequence[Stored]) -> Iterator[str]:
     """A line a model."""
-    rows = [(each.name, cli.size(each.size_bytes), ", ".join(file.path for file in each.files)) for each in models]
+    rows = [
+        (each.name, cli.figure(each.size_bytes, cli.size), ", ".join(file.path for file in each.files))
+        for each in models
+    ]
     yield from cli.table(rows, ("MODEL", "SIZE", "FILES"), right="SIZE")
 
 

@@ -167,6 +167,11 @@ def _brief(value: object) -> str:
     return str(value)
 
 
+def figure(n: int | None, shown: Callable[[int | None], str | None]) -> object:
+    """A number for a table: as people read it on a terminal, bare in a pipe."""
+    return shown(n) if sys.stdout.isatty() else n
+
+
 def count(n: int | None) -> str | None:
     """A count to three digits: 25.6M."""
     return None if n is None else _scaled(n, ("", "K", "M", "G", "T"))

@@ -24,7 +24,9 @@ def command() -> None:
 
 def lines(rows: Sequence[FormatRow]) -> list[str]:
     """A line a format."""
-    told = [(row.name, row.holds, _yes(row.reads), _yes(row.writes), " ".join(row.extensions), row.title) for row in rows]
+    told = [
+        (row.name, row.holds, _yes(row.reads), _yes(row.writes), " ".join(row.extensions), row.title) for row in rows
+    ]
     return cli.table(told, ("FORMAT", "HOLDS", "READ", "WRITTEN", "FILES", "WHAT"))
 
 

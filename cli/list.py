@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -80,7 +79,5 @@ def _cells(row: Row) -> tuple[object, ...]:
     """For people with units, for programs the bare numbers."""
     gone = f"(unavailable since {row.unavailable}) " if row.unavailable else ""
     old = "(deprecated) " if row.deprecated else ""
-    figures: tuple[object, ...] = row.params, row.size_bytes, row.top1
-    if sys.stdout.isatty():
-        figures = cli.count(row.params), cli.size(row.size_bytes), row.top1 and f"{row.top1:.1f}"
+    figures = cli.figure(row.params, cli.count), cli.figure(row.size_bytes, cli.size), row.top1
     return row.spec, row.task, *figures, row.license, row.tested, row.publisher, f"{gone}{old}{row.title}"

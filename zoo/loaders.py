@@ -489,3 +489,10 @@ def predictor(
         runners = {part: runner(name, framework, **options) for part, name in what.entry.parts.items()}
         return Predictor(runners, made, batch_size=batch_size)  # type: ignore[arg-type]
     return Predictor(runner(model, framework, **options), made, batch_size=batch_size)  # type: ignore[arg-type]
+
+
+def formats() -> list[Any]:
+    """The rows of `zoo formats`: every file format that is read or written."""
+    from zoo.converters import formats as table
+
+    return list(table.rows())

@@ -299,49 +299,43 @@ OUTPUT = {
     "blank": count,
 }
 
-FILE = record(
-    {
-        "path": file_path,
-        "digest": like(DIGEST, "sha256:<64 hex digits, lower case>"),
-        "size": whole,
-        "published": published,
-        "sources": listing(source),
-    },
-    required=("path", "sources"),
-)
-WEIGHTS = record(
-    {
-        "publisher": text,
-        "files": table(listing(FILE), keys=one_of(*ROLES)),
-        "rename": _name,
-        "unused": listing(text),
-        "license": record({"weights": license_id, "code": license_id, "dataset": license_id, "stated": text}),
-        "dataset": _name,
-        "metrics": table(percent),
-        "input": record({"image": record(IMAGE), "text": record(TEXT)}),
-        "output": record(OUTPUT),
-        "tested": day,
-        "unavailable": day,
-        "aliases": listing(_alias),
-    },
-    required=("publisher", "files"),
-)
-ENTRY = record(
-    {
-        "title": text,
-        "task": one_of(*TASKS),
-        "architecture": like(ARCHITECTURE, "owner/name, such as 'timm/resnet50'"),
-        "paper": _web,
-        "params": whole,
-        "aliases": listing(_alias),
-        "formerly": listing(_alias),
-        "deprecated": text,
-        "frameworks": listing(one_of(*FRAMEWORKS)),
-        "parts": table(text, keys=_name),
-        "weights": table(WEIGHTS, keys=_name),
-    },
-    required=("title", "task"),
-)
+FILE_FIELDS = {
+    "path": file_path,
+    "digest": like(DIGEST, "sha256:<64 hex digits, lower case>"),
+    "size": whole,
+    "published": published,
+    "sources": listing(source),
+}
+FILE = record(FILE_FIELDS, required=("path", "sources"))
+WEIGHTS_FIELDS = {
+    "publisher": text,
+    "files": table(listing(FILE), keys=one_of(*ROLES)),
+    "rename": _name,
+    "unused": listing(text),
+    "license": record({"weights": license_id, "code": license_id, "dataset": license_id, "stated": text}),
+    "dataset": _name,
+    "metrics": table(percent),
+    "input": record({"image": record(IMAGE), "text": record(TEXT)}),
+    "output": record(OUTPUT),
+    "tested": day,
+    "unavailable": day,
+    "aliases": listing(_alias),
+}
+WEIGHTS = record(WEIGHTS_FIELDS, required=("publisher", "files"))
+ENTRY_FIELDS = {
+    "title": text,
+    "task": one_of(*TASKS),
+    "architecture": like(ARCHITECTURE, "owner/name, such as 'timm/resnet50'"),
+    "paper": _web,
+    "params": whole,
+    "aliases": listing(_alias),
+    "formerly": listing(_alias),
+    "deprecated": text,
+    "frameworks": listing(one_of(*FRAMEWORKS)),
+    "parts": table(text, keys=_name),
+    "weights": table(WEIGHTS, keys=_name),
+}
+ENTRY = record(ENTRY_FIELDS, required=("title", "task"))
 HEAD = {  # what a catalog says of itself, beside its entries
     "namespace": _name,  # stands before the name of each of its entries
     "replaces": listing(_alias),  # models of earlier catalogs in whose place its own stand

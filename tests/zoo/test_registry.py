@@ -513,3 +513,21 @@ def test_the_home_is_where_platformdirs_has_it(monkeypatch, tmp_path):
         if cache is not None:
             monkeypatch.setenv("XDG_CACHE_HOME", cache)
         assert platformdirs.user_cache_path("polyzoo", appauthor=False) == home()
+
+
+# ---- the guide -----------------------------------------------------------------------------------------------------
+
+
+def test_the_guide_names_every_field_and_its_example_is_a_catalog():
+    guide = (ROOT / "docs" / "registry.md").read_text()
+    fields = [
+        name
+        for table in (schema.HEAD, schema.ENTRY_FIELDS, schema.WEIGHTS_FIELDS, schema.FILE_FIELDS)
+        for name in table
+    ]
+    assert [] == [name for name in fields if f"`{name}`" not in guide and f"{name}: " not in guide]
+    head, example = (block.partition("```")[0] for block in guide.split("```yaml\n")[1:])
+    assert ("resnet50",) == schema.catalog(
+        yamltree.parse(f"{head}{entry_text('resnet50')}".encode(), "x"), "x"
+    ).replaces
+    assert ["flower-net"] == list(schema.catalog(yamltree.parse(example.encode(), "x"), "x").entries)

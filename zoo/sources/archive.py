@@ -337,6 +337,9 @@ def _seekable(archive: Archive) -> Iterator[tuple[IO[bytes], Ranges | None]]:
     with archive.connect(-TAIL_BYTES, None, None) as stream:
         size_bytes, validator = stream.size_bytes, stream.validator
         tail = b"".join(stream.chunks) if stream.offset else b""
+    if size_bytes is not None and not tail and size_bytes > TAIL_BYTES:  # some hosts know ranges, and none from the end
+        with archive.connect(size_bytes - TAIL_BYTES, None, validator) as stream:
+            tail = b"".join(stream.chunks) if stream.offset else b""
     if size_bytes is not None and tail:
         with Ranges(archive, size_bytes, tail, validator) as ranges, Bounded(ranges, CHUNK_BYTES) as file:
             yield file, ranges

@@ -221,7 +221,8 @@ def _answer(response: requests.Response, start: int, explain: Explain) -> Stream
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return Stream(0, int(length) if length.isdecimal() else None, validator, _chunks(response))
-    offset, size_bytes = _first(response.headers.get("Content-Range", "")), _total(response.headers["Content-Range"])
+    content_range = response.headers.get("Content-Range", "")
+    offset, size_bytes = _first(content_range), _total(content_range)
     if offset is None or (start >= 0 and offset != start):
         raise FetchError(f"{urlsplit(response.url).hostname} answered another range than the one asked for")
     return Stream(offset, size_bytes, validator, _chunks(response))

@@ -56,12 +56,13 @@ def classify(
 
 
 def softmax(logits: Array) -> Array:
-    """Along the last axis, in float32.
+    """Along the last axis, in float64, where the difference of two float32 is always finite.
 
     >>> softmax(np.array([[0.0, 0.0]], np.float32))
-    array([[0.5, 0.5]], dtype=float32)
+    array([[0.5, 0.5]])
     """
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    wide = logits.astype(np.float64)
+    powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 

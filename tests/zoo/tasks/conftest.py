@@ -89,7 +89,7 @@ def photos() -> list[Image.Image]:
 
 @pytest.fixture(scope="session")
 def tokenizer_json(tmp_path_factory) -> Path:
-    """A WordPiece tokenizer of a dozen words, in BERT's manner, saved with the truncation and padding that BERT's have."""
+    """A WordPiece tokenizer of a dozen words in BERT's manner, saved with the truncation and padding of BERT's."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "sat", "on", "the", "mat", "##s"]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()

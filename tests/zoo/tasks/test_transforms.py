@@ -32,7 +32,7 @@ def test_equal_to_torchvision_bit_for_bit_for_every_classifier_that_it_has(photo
                 "std": theirs.std,
             }
         )
-        for photo in photos[:8]:
+        for photo in photos[:5]:
             np.testing.assert_array_equal(theirs(photo).numpy(), transform(photo, spec), err_msg=f"{weights} {photo}")
 
 
@@ -63,6 +63,8 @@ def test_equal_to_timm_bit_for_bit(photos, mode, size, crop, interpolation):
     theirs = create_transform((3, *size), is_training=False, crop_pct=crop, crop_mode=mode, **facts)
     spec = image_spec({"size": list(size), "crop": crop, "mode": mode, **facts})
     for photo in photos:
+        if mode == "border" and max(photo.size) > 100 * min(photo.size):
+            continue  # timm asks Pillow for a side of 0 pixels
         np.testing.assert_array_equal(theirs(photo).numpy(), transform(photo, spec), err_msg=f"{photo.size}")
 
 

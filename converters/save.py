@@ -1,0 +1,95 @@
+"""Write a bound graph, or its weights, in a format of formats.TARGETS: to a path that is given, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from zoo.converters.formats import TARGETS
+from zoo.converters.graph import parameters
+from zoo.errors import BadInput, UsageError, did_you_mean
+
+Tensor = ir.TensorProtocol
+CONTAINERS = {  # safetensors' names of dtypes (its README), by ONNX's
+    "FLOAT": "F32",
+    "DOUBLE": "F64",
+    "FLOAT16": "F16",
+    "BFLOAT16": "BF16",
+    "FLOAT8E4M3FN": "F8_E4M3",
+    "FLOAT8E5M2": "F8_E5M2",
+    "INT64": "I64",
+    "INT32": "I32",
+    "INT16": "I16",
+    "INT8": "I8",
+    "UINT64": "U64",
+    "UINT32": "U32",
+    "UINT16": "U16",
+    "UINT8": "U8",
+    "BOOL": "BOOL",
+}
+
+
+def checked(to: str, out: Path) -> Path:
+    """The path, if a file of the format `to` can be written there. Raises UsageError or BadInput."""
+    if to not in TARGETS:
+        raise UsageError(f"unknown format {to!r}", hint=did_you_mean(to, TARGETS) or f"Known: {', '.join(TARGETS)}.")
+    if out.suffix.lower() not in TARGETS[to].extensions:
+        ends = ", ".join(TARGETS[to].extensions)
+        raise BadInput(f"{out}: a file of the format {to} has a name that ends with {ends}")
+    if out.is_dir():
+        raise BadInput(f"{out} is a folder; name the file")
+    if not out.parent.is_dir():
+        raise BadInput(f"{out.parent}: no such folder")
+    return out
+
+
+def author_tensors(model: ir.Model) -> dict[str, Tensor]:
+    """The tensors of a bound model by their author's names; all its initializers, where none is marked as a parameter."""
+    marked = {name: value.const_value for name, value in parameters(model.graph).items()}
+    found = marked or {name: value.const_value for name, value in model.graph.initializers.items()}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors, one at a time. Raises UsageError for a dtype that the format lacks."""
+    import json
+
+    header: dict[str, object] = {}
+    offset = 0
+    for name, tensor in tensors.items():
+        dtype = CONTAINERS.get(tensor.dtype.name)
+        if dtype is None:
+            raise UsageError(f"safetensors has no dtype {tensor.dtype.name}, which {name!r} is of")
+        header[name] = {"dtype": dtype, "shape": [int(d) for d in tensor.shape], "data_offsets": [offset, offset + tensor.nbytes]}
+        offset += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor.numpy()).tobytes())
+
+
+class Staged:
+    """A folder beside `out` whose files take their places together when the block ends well, and vanish when it does not."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def __enter__(self) -> Path:
+        self._folder = tempfile.TemporaryDirectory(prefix=f".{self.out.name}.", dir=self.out.parent)
+        return Path(self._folder.name) / self.out.name
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                files = sorted(Path(self._folder.name).iterdir(), key=lambda p: p.name == self.out.name)
+                for file in files:  # what the model refers to is there before the model
+                    os.replace(file, self.out.parent / file.name)
+        finally:
+            self._folder.cleanup()

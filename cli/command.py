@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -123,48 +123,16 @@ def _line(row: Sequence[str], widths: Sequence[int], is_right: Sequence[bool], m
 
 
 def _flat(cell: object) -> str:
-    return " ".join(str(cell).split())
+    """One line without control characters: names from files of strangers must not steer a terminal."""
+    text = str(cell)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def pairs(facts: Iterable[tuple[str, object]]) -> list[str]:
     """Names and values in two columns; what is None or empty is left out."""
     stated = [(name, value) for name, value in facts if value not in (None, "")]
     width = max((len(name) for name, _ in stated), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in stated]
-
-
-def facts(value: Any) -> Iterator[tuple[str, object]]:
-    """The fields of a dataclass as names and values for `pairs`; what is long is counted."""
-    from dataclasses import fields
-
-    for field in fields(value):
-        held = getattr(value, field.name)
-        name = field.name.replace("_", " ")
-        if isinstance(held, Mapping):
-            yield name, ", ".join(f"{k} {_brief(v)}" for k, v in held.items())
-        elif isinstance(held, (list, tuple)):
-            yield name, ", ".join(map(_brief, held))
-        else:
-            yield name, _brief(held)
-
-
-def records(values: Sequence[Any]) -> list[str]:
-    """Dataclasses of one kind as a table, a line each."""
-    from dataclasses import fields
-
-    heads = [field.name for field in fields(values[0])] if values else []
-    rows = [[_brief(getattr(value, head)) for head in heads] for value in values]
-    return table(rows, [head.replace("_", " ").upper() for head in heads])
-
-
-def _brief(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
+    return [f"{name:<{width}}  {_flat(value)}" for name, value in stated]
 
 
 def figure(n: int | None, shown: Callable[[int | None], str | None]) -> object:

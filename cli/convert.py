@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import command as cli
 from zoo.cli.names import complete
+
+if TYPE_CHECKING:
+    from zoo.conversion import Conversion
 
 
 @cli.command(
@@ -43,6 +46,11 @@ def command(model: str, to: str, out: str, architecture: str | None, **options: 
     cli.show(zoo.convert(model, to, out, **options, **changes), lines)
 
 
-def lines(made: Any) -> Iterator[str]:
+def lines(made: Conversion) -> Iterator[str]:
     """What was written, and how well it agrees."""
-    yield from cli.pairs(cli.facts(made))
+    yield f"{made.path}  {cli.size(made.size_bytes)}, {made.to} of {made.model}"
+    yield f"checked: {made.checked}"
+    if made.agreement is not None:
+        found = made.agreement
+        allowed = f"{found.tolerance:.0e} is allowed"
+        yield f"largest difference: {found.max_absolute:.1e}, relative {found.max_relative:.1e} ({allowed})"

@@ -14,7 +14,8 @@ HEAD = """\
 
 Made by `python -m zoo.cli.reference > docs/cli.md`; a test says when it is out of date.
 
-Results go to stdout, all else to stderr. Exit codes: 0; 1, something failed; 2, it was asked for or given wrongly; 130, Ctrl-C.
+Results go to stdout, all else to stderr. Exit codes: 0; 1, something failed; 2, it was asked for or given wrongly;
+130, Ctrl-C.
 """
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import command as cli
 from zoo.cli.names import complete
+
+if TYPE_CHECKING:
+    from zoo.verification import Verdict
 
 
 @cli.command("verify", epilog="zoo verify efficientnet-lite0\nzoo verify minilm-l6 --framework torch --json")
@@ -24,6 +28,28 @@ def command(ctx: click.Context, model: str, frameworks: tuple[str, ...], archite
 
     changes: dict[str, Any] = {"architecture": architecture} if architecture else {}
     verdicts = zoo.verify(model, list(frameworks) or None, **changes)
-    cli.show(verdicts, cli.records)
-    if not all(getattr(verdict, "agrees", True) for verdict in verdicts):
+    cli.show(verdicts, lines)
+    if not all(verdict.agrees for verdict in verdicts):
         ctx.exit(1)
+
+
+def lines(verdicts: Sequence[Verdict]) -> list[str]:
+    """A line a verdict, and under the table why there are no figures where there are none."""
+    rows = [
+        (
+            v.model,
+            v.framework,
+            v.version,
+            "agrees" if v.agrees else "DIFFERS",
+            *map(_small, (v.max_absolute, v.max_relative)),
+        )
+        + (None if v.top1 is None else f"{100 * v.top1:.0f} %", _small(v.tolerance))
+        for v in verdicts
+    ]
+    heads = ("MODEL", "FRAMEWORK", "VERSION", "VERDICT", "ABSOLUTE", "RELATIVE", "TOP1", "ALLOWED")
+    problems = [f"{v.model} in {v.framework}: {v.problem}" for v in verdicts if v.problem]
+    return cli.table(rows, heads, right="ABSOLUTE RELATIVE TOP1 ALLOWED") + problems
+
+
+def _small(figure: float | None) -> str | None:
+    return None if figure is None else f"{figure:.1e}"

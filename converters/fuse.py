@@ -7,13 +7,15 @@ the graph stays a model that every runtime takes.
 from __future__ import annotations
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from zoo.converters.graph import DOMAIN, OPSET, is_parameter
 
 
 def fuse(model: ir.Model) -> ir.Model:
     """All fusions, in place; returns the model."""
-    fuse_linear(model)
+    if fuse_linear(model) + fuse_swish(model):
+        RemoveUnusedNodesPass()(model)
     return model
 
 
@@ -51,27 +53,56 @@ def fuse_linear(model: ir.Model) -> int:
             other = add.inputs[1 - readers[0].idx]
             if other is not None and is_parameter(other) and _shape(other) == _shape(weight)[:1]:
                 inputs, last = [*inputs, other], add
-        function = linear_function(bias=len(inputs) == 3)
-        new = ir.Node(
-            DOMAIN, function.name, inputs, num_outputs=1, name=node.name, metadata_props=dict(node.metadata_props)
-        )
-        out = last.outputs[0]
-        new.outputs[0].shape, new.outputs[0].type = out.shape, out.type
-        model.functions.setdefault(function.identifier(), function)
-        model.opset_imports.setdefault(DOMAIN, 1)
-        graph.insert_after(last, new)
-        _take_over(graph, out, new.outputs[0])
-        for old in [last] if last is node else [last, node]:
-            graph.remove(old, safe=True)
+        nodes = [node] if last is node else [last, node]
+        _replace(model, nodes, linear_function(bias=len(inputs) == 3), inputs)
         fused += 1
-    if fused:
-        from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-        RemoveUnusedNodesPass()(model)
     return fused
 
 
-def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+def swish_function() -> ir.Function:
+    """zoo::Swish(X) = X * Sigmoid(X), which ONNX has by this name from opset 24 on."""
+    x = ir.Value(name="X")
+    gate = ir.node("Sigmoid", [x])
+    product = ir.node("Mul", [x, gate.outputs[0]])
+    gate.outputs[0].name, product.outputs[0].name = "gate", "Y"
+    body = ir.Graph([x], product.outputs, nodes=[gate, product], opset_imports={"": OPSET}, name="Swish")
+    return ir.Function(DOMAIN, "Swish", graph=body, attributes=[])
+
+
+def fuse_swish(model: ir.Model) -> int:
+    """Mul(x, Sigmoid(x)) -> zoo::Swish(x), where nothing else reads the sigmoid; how many were fused."""
+    graph, fused = model.graph, 0
+    for node in list(graph):
+        if node.op_type != "Mul" or node.domain:
+            continue
+        for x, gate in (node.inputs, node.inputs[::-1]):
+            sigmoid = gate.producer() if gate is not None else None
+            if sigmoid is None or sigmoid.op_type != "Sigmoid" or sigmoid.inputs[0] is not x or len(gate.uses()) > 1:
+                continue
+            if gate in graph.outputs:
+                continue
+            function = swish_function()
+            _replace(model, [node, sigmoid], function, [x])
+            fused += 1
+            break
+    return fused
+
+
+def _replace(model: ir.Model, nodes: list[ir.Node], function: ir.Function, inputs: list[ir.Value | None]) -> None:
+    """One call of `function` in the place of `nodes`, the last of them first; their module is the earliest one's."""
+    last, earliest = nodes[0], nodes[-1]
+    props = dict(earliest.metadata_props)
+    new = ir.Node(DOMAIN, function.name, inputs, num_outputs=1, name=earliest.name, metadata_props=props)
+    new.outputs[0].shape, new.outputs[0].type = last.outputs[0].shape, last.outputs[0].type
+    model.functions.setdefault(function.identifier(), function)
+    model.opset_imports.setdefault(DOMAIN, 1)
+    model.graph.insert_after(last, new)
+    _take_over(last.outputs[0], new.outputs[0])
+    for node in nodes:
+        model.graph.remove(node, safe=True)
+
+
+def _take_over(old: ir.Value, new: ir.Value) -> None:
     """`new` is read wherever `old` was, as a graph output too, under the same name."""
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     new.name, old.name = old.name, None

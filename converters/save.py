@@ -65,7 +65,11 @@ def safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         dtype = CONTAINERS.get(tensor.dtype.name)
         if dtype is None:
             raise UsageError(f"safetensors has no dtype {tensor.dtype.name}, which {name!r} is of")
-        header[name] = {"dtype": dtype, "shape": [int(d) for d in tensor.shape], "data_offsets": [offset, offset + tensor.nbytes]}
+        header[name] = {
+            "dtype": dtype,
+            "shape": [int(d) for d in tensor.shape],
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
         offset += tensor.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

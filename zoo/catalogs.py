@@ -16,9 +16,8 @@ from zoo.home import home
 
 BUILT_IN = "built-in"
 SUFFIXES = (".yaml", ".yml")
-_ADDRESS = r"https?://[^,\s]*?#sha256=[0-9A-Fa-f]{64}|https?://[^,\s]+"
-_ITEM = re.compile(rf"{_ADDRESS}|[^,{re.escape(os.pathsep)}]+")
-_PIN = re.compile(r"(https?://[^#\s]+)#sha256=([0-9a-f]{64})")
+ADDRESS = r"https?://[^,\s]*?#sha256=[0-9A-Fa-f]{64}|https?://[^,\s]+"
+PINNED = r"(https?://[^#\s]+)#sha256=([0-9a-f]{64})"
 
 
 class Source(NamedTuple):
@@ -64,7 +63,7 @@ def _folder(folder: Path) -> list[Source]:
 
 def _stated(value: str) -> list[Source]:
     found: list[Source] = []
-    for item in map(str.strip, _ITEM.findall(value)):
+    for item in map(str.strip, re.findall(rf"{ADDRESS}|[^,{os.pathsep}]+", value)):
         if not item:
             continue
         if item.startswith(("https://", "http://")):
@@ -81,7 +80,7 @@ def _stated(value: str) -> list[Source]:
 
 
 def _address(item: str) -> Source:
-    pinned = _PIN.fullmatch(item)
+    pinned = re.fullmatch(PINNED, item)
     if not pinned:
         raise EntryError(
             "an address in $ZOO_CATALOGS has to be pinned: <address>#sha256=<64 hex digits, lower case>", file=item

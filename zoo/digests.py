@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo.entry import File
@@ -72,10 +73,11 @@ class Hashes:
         return None
 
 
-def hash_file(path: Path, hashes: Hashes | None = None) -> Hashes:
-    """`hashes` after the bytes of `path`, read in chunks of 1 MiB."""
+def hash_file(path: Path, hashes: Hashes | None = None, advance: Callable[[int], object] = lambda n: None) -> Hashes:
+    """`hashes` after the bytes of `path`, read in chunks of 1 MiB; `advance` is told of each."""
     hashes = hashes or Hashes(None)
     with path.open("rb") as file:
         while data := file.read(CHUNK_BYTES):
             hashes.update(data)
+            advance(len(data))
     return hashes

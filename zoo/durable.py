@@ -12,6 +12,8 @@ from pathlib import Path
 from zoo.errors import DiskFull, ReadOnly, StoreError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+MORE_ROOM = "Free some (`zoo cache prune`), or set ZOO_HOME to another disk."
+ELSEWHERE = "ZOO_HOME says where the store is: set it to a folder that can be written."
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -21,17 +23,17 @@ def is_full(error: OSError) -> bool:
 
 
 @contextmanager
-def trouble(place: Path, *, hint: str = "ZOO_HOME says where the store is.") -> Iterator[None]:
+def trouble(place: Path, *, hint: str | None = None) -> Iterator[None]:
     """An OSError in the block becomes DiskFull, ReadOnly or another StoreError that names `place`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
         if is_full(error):
-            raise DiskFull(f"{place}: no room left ({reason})", hint=hint) from error
+            raise DiskFull(f"{place}: no room left ({reason})", hint=MORE_ROOM if hint is None else hint) from error
         if error.errno in FORBIDDEN:
-            raise ReadOnly(f"{place} cannot be written ({reason})", hint=hint) from error
-        raise StoreError(f"{place}: {reason}", hint=hint) from error
+            raise ReadOnly(f"{place} cannot be written ({reason})", hint=ELSEWHERE if hint is None else hint) from error
+        raise StoreError(f"{place}: {reason}", hint=ELSEWHERE if hint is None else hint) from error
 
 
 def sync_file(path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date
+from math import isfinite
 from os import PathLike, fspath
 from typing import Any
 
@@ -141,8 +142,10 @@ def plain(value: Any) -> Any:
     >>> plain(License("MIT"))
     {'weights': 'MIT', 'code': None, 'dataset': None, 'stated': None}
     """
-    if value is None or isinstance(value, (str, bool, int, float)):
+    if value is None or isinstance(value, (str, bool, int)):
         return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None  # JSON has no word for the others
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -154,7 +157,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, PathLike):
         return fspath(value)
     if hasattr(value, "tolist"):  # numpy's, without importing it
-        return value.tolist()
+        return plain(value.tolist())
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from zoo import parts, records, sources
 from zoo.digests import Hashes, digest_hex, hash_file
-from zoo.durable import sync_file, sync_folder, trouble
+from zoo.durable import MORE_ROOM, sync_file, sync_folder, trouble
 from zoo.entry import File
 from zoo.errors import DigestMismatch, DiskFull, Exhausted, FetchError, NotFound, Offline, StoreError
 from zoo.parts import Part
@@ -99,7 +99,7 @@ def check_room(store: Store, needed_bytes: int) -> None:
     if needed_bytes > free_bytes:
         raise DiskFull(
             f"{store.root}: {needed_bytes:,} bytes are to come and {free_bytes:,} are free",
-            hint="Free some (`zoo cache prune`), or set ZOO_HOME to another disk.",
+            hint=MORE_ROOM,
         )
 
 
@@ -120,7 +120,7 @@ def _arrive(order: Order, part: Part) -> Path:
         except FetchError as error:
             failures.append((url, error))
         if following:
-            order.progress.note(f"{failures[-1][1].message}; trying {sources.shown(following)}")
+            order.progress.note(f"{_said(*failures[-1])}; trying {sources.shown(following)}")
     raise _failed(order, failures)
 
 
@@ -134,11 +134,11 @@ def _receive(order: Order, url: str, part: Part) -> Hashes:
     hashes = _resumable(order, url, part)
     if hashes.size_bytes:
         with suppress(DigestMismatch):
-            return _agreed(order, url, _download(order, url, part, hashes))
+            return _agreed(order, _download(order, url, part, hashes))
         # The bytes of an earlier process, or of another version at the host: once more, all from here.
         order.progress.note(f"{order.file.path}: the bytes from an earlier try don't fit; starting anew")
         _restart(part)
-    return _agreed(order, url, _download(order, url, part, Hashes(order.file.published)))
+    return _agreed(order, _download(order, url, part, Hashes(order.file.published)))
 
 
 def _resumable(order: Order, url: str, part: Part) -> Hashes:
@@ -182,7 +182,7 @@ def _download(order: Order, url: str, part: Part, hashes: Hashes) -> Hashes:
                 hashes = _connected(order, url, piece, part, hashes)
                 progress.start(file.path, _expected(order, piece), at=piece.offset)
             elif file.size_bytes is not None and hashes.size_bytes + len(piece.data) > file.size_bytes:
-                raise DigestMismatch(f"{sources.shown(url)} sends more than the pinned {file.size_bytes:,} bytes")
+                raise DigestMismatch(f"it sends more than the pinned {file.size_bytes:,} bytes")
             else:
                 _write(order.store, out, piece.data)
                 hashes.update(piece.data)
@@ -194,7 +194,7 @@ def _connected(order: Order, url: str, piece: Piece, part: Part, hashes: Hashes)
     """A connection is open: has it the right size, is there room, does it go on where we are?"""
     pinned = order.file.size_bytes
     if pinned is not None and piece.size_bytes not in (None, pinned):
-        raise DigestMismatch(f"{sources.shown(url)} has {piece.size_bytes:,} bytes, and {pinned:,} are pinned")
+        raise DigestMismatch(f"it has {piece.size_bytes:,} bytes, and {pinned:,} are pinned")
     if piece.offset != hashes.size_bytes:
         if piece.offset != 0:
             raise FetchError(f"{sources.shown(url)} sends from byte {piece.offset:,}, asked from {hashes.size_bytes:,}")
@@ -211,15 +211,15 @@ def _expected(order: Order, piece: Piece) -> int | None:
     return piece.size_bytes if order.file.size_bytes is None else order.file.size_bytes
 
 
-def _agreed(order: Order, url: str, hashes: Hashes) -> Hashes:
+def _agreed(order: Order, hashes: Hashes) -> Hashes:
     """`hashes` if they are what is pinned, else DigestMismatch."""
     file, size = order.file, f"{hashes.size_bytes:,} bytes"
     if file.size_bytes is not None:
         size = f"{hashes.size_bytes:,} of {file.size_bytes:,} bytes"
     if (what := hashes.disagreement(file)) is not None:
-        raise DigestMismatch(f"from {sources.shown(url)}: {what} ({size}); discarded")
+        raise DigestMismatch(f"{what} ({size}); discarded")
     if file.digest is None and file.size_bytes not in (None, hashes.size_bytes):
-        raise DigestMismatch(f"from {sources.shown(url)}: {size}; discarded")
+        raise DigestMismatch(f"{size}; discarded")
     return hashes
 
 
@@ -246,9 +246,14 @@ def _failed(order: Order, failures: list[tuple[str, FetchError]]) -> FetchError:
         return Offline(f"{what} is not in the store, and ZOO_OFFLINE is set", hint=hint)
     if len(failures) == 1:
         error = failures[0][1]
-        return type(error)(f"{what}: {error.message}", hint=error.hint)
+        return type(error)(f"{what}: {_said(*failures[0])}", hint=error.hint)
     lines = "".join(f"\n  {sources.shown(url)}: {type(error).__name__}: {error}" for url, error in failures)
     return Exhausted(f"{what} could not be had from any of its {len(failures)} sources:{lines}")
+
+
+def _said(url: str, error: FetchError) -> str:
+    """What a source said. Hosts name themselves; bytes that are wrong don't."""
+    return f"{sources.shown(url)}: {error.message}" if isinstance(error, DigestMismatch) else error.message
 
 
 def _check_trust(url: str, file: File) -> None:

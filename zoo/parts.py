@@ -26,9 +26,8 @@ try:
 except ImportError:  # Windows, where a folder with an open file can't be renamed: that protects a living owner
     fcntl = None  # type: ignore[assignment]
 
-STALE_S = (
-    3600.0  # untouched for so long, an owner that we can't ask is taken for gone; a stalled connection ends sooner
-)
+# Untouched for so long, an owner that can't be asked is taken for gone; no stall and no wait between tries is as long.
+STALE_S = 1800.0
 HELD, BYTES, TREE = "held", "bytes", "tree"
 
 
@@ -106,7 +105,7 @@ def growth(parts: Path, key: str) -> int:
 
 
 def abandoned(parts: Path) -> list[Path]:
-    """Whatever nobody writes to any more: private folders, and temporary files of an hour ago."""
+    """Whatever nobody writes to any more: private folders, and temporary files that nobody touches."""
     found = []
     for path in sorted(parts.iterdir()) if parts.is_dir() else ():
         if path.name.startswith(".") or not path.is_dir():

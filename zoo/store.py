@@ -226,22 +226,23 @@ class Store:
 
     def verify(self, progress: Progress | None = None) -> Sequence[Damage]:
         """Hash every blob of our own layer again; what differs from its name is returned, and nothing is changed."""
+        from zoo.progress import Quiet
+
+        progress = progress or Quiet()
         names: dict[str, set[str]] = {}
         for _, record in records.read_all(self.refs):
             names.setdefault(record.digest, set()).add(record.name)
         damaged = []
         for path in self._blobs():
             digest = f"sha256:{path.name}"
-            if progress is not None:
-                progress.start(path.name[:12], path.stat().st_size)
+            progress.start(path.name[:12], path.stat().st_size)
             try:
-                found = hash_file(path).digest
+                found = hash_file(path, advance=progress.advance).digest
             except OSError as error:
                 found = error.strerror or type(error).__name__
             if found != digest:
                 damaged.append(Damage(path, digest, found, tuple(sorted(names.get(digest, ())))))
-        if progress is not None:
-            progress.done()
+        progress.done()
         return damaged
 
     def remove(self, name: str, *, dry_run: bool = False) -> Sequence[Path]:

@@ -37,7 +37,15 @@ def read(path: Path) -> ir.Model:
     for value in model.graph.initializers.values():
         if isinstance(value.const_value, ir.ExternalTensor):
             value.const_value = _beside(value.const_value, path)
+    for given in (*model.graph.inputs, *model.graph.outputs):
+        _free_negative_sizes(given)
     return model
+
+
+def _free_negative_sizes(value: ir.Value) -> None:
+    """Some exporters write a free size as -1."""
+    if value.shape is not None and any(isinstance(d, int) and d < 0 for d in value.shape):
+        value.shape = ir.Shape([None if isinstance(d, int) and d < 0 else d for d in value.shape])
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

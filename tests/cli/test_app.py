@@ -164,15 +164,17 @@ def test_a_look_at_the_registry_imports_the_standard_library_and_click(process, 
     assert "click" in loaded
 
 
-def seconds(*words: str) -> float:
-    """The processor time of a command, the least of three: what other processes do to the machine is not its."""
-    found = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(found)
+def seconds(*commands: tuple[str, ...]) -> list[float]:
+    """The processor time of each, the least of five in turn: what other processes do to the machine is not theirs."""
+    least = [9.0] * len(commands)
+    for _ in range(5):
+        for place, words in enumerate(commands):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, timeout=60)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            least[place] = min(least[place], taken)
+    return least
 
 
 def test_two_thousand_entries_cost_little_more_than_click(tmp_path, monkeypatch, empty_home):
@@ -197,6 +199,5 @@ net-{i}:
     run = ("-c", "import sys; sys.argv[0] = 'zoo'; from zoo.cli.app import main; main()")
     listed = subprocess.run([sys.executable, *run, "list"], capture_output=True, text=True, timeout=120, check=True)
     assert 2000 < len(listed.stdout.splitlines())
-    click_alone = seconds("-c", "import click")
-    for words in (("list",), ("info", "net-77"), ("--version",)):
-        assert seconds(*run, *words) < click_alone + 0.13, f"{words}: 0.25 s where click alone takes 0.12 s"
+    click_alone, *ours = seconds(("-c", "import click"), (*run, "list"), (*run, "info", "net-77"), (*run, "--version"))
+    assert max(ours) < 2 * click_alone, f"0.25 s where click alone takes 0.125 s: {click_alone}, {ours}"

@@ -85,6 +85,7 @@ class Host:
         self.pages: dict[str, Page] = {}
         self.seen: list[Seen] = []
         self.quit = threading.Event()
+        self.send_range = True
         host = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -133,7 +134,7 @@ class Host:
             return self.refuse(handler, page.status, page.headers)
         start, end, seen.status = self.range(page, headers)
         handler.send_response(seen.status)
-        if seen.status == 206:
+        if seen.status == 206 and self.send_range:
             handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(page.data)}")
         elif seen.status == 416:
             handler.send_header("Content-Range", f"bytes */{len(page.data)}")

@@ -78,9 +78,10 @@ def test_a_name_is_no_prefix_of_another(filled):
     assert store.remove("first:v") == []
 
 
-def test_verify_names_a_damaged_blob_and_its_models(filled):
+def test_verify_names_a_damaged_blob_and_its_models(filled, told):
     store, shared, _ = filled
-    assert store.verify() == []
+    assert store.verify(told) == []
+    assert told.bytes == 6000
     path = store.blob_path(shared)
     path.chmod(0o644)
     path.write_bytes(ONE[:-1] + b"!")
@@ -118,7 +119,7 @@ def test_prune_takes_abandoned_parts_and_leaves_those_in_use(store):
     left.release()
     old = store.parts / ".0123.tmp"
     old.write_text("")
-    os.utime(old, (time.time() - 7200,) * 2)
+    os.utime(old, (time.time() - 2 * parts.STALE_S,) * 2)
     (store.parts / ".4567.tmp").write_text("")
     assert sorted(store.prune()) == sorted([left.folder, old])
     assert mine.folder.is_dir()

@@ -33,8 +33,17 @@ CHUNK_BYTES = 256 * 1024
 TAIL_BYTES = 128 * 1024  # holds the directory of most wheels
 READ_MAX_BYTES = 16 << 20  # a zip's directory or a tar's extended header is read whole, and never this large in earnest
 LOCAL_HEADER_MAX_BYTES = 30 + 2 * 65535
-MEMBERS_MAX = 200_000
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError)
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +90,13 @@ def _is_wanted(archive: Archive, name: str, wanted: str | None, base: str) -> bo
 @contextmanager
 def _zip_member(archive: Archive, wanted: str | None, base: str) -> Iterator[Stream]:
     with _seekable(archive) as (file, ranges), zipfile.ZipFile(file) as opened:
-        found = [
-            one for one in opened.infolist() if not one.is_dir() and _is_wanted(archive, one.filename, wanted, base)
-        ]
+        found = [one for one in opened.infolist() if _is_wanted(archive, one.filename, wanted, base)]
         _one(archive, [one.filename for one in found], wanted or base)
         info = found[0]
         if info.flag_bits & 0x1:
-            raise FetchError(f"{archive.filename}: {info.filename} is encrypted")
+            raise FetchError(f"{archive.filename}: {info.filename!r} is encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise FetchError(f"{archive.filename}: {info.filename} is compressed by method {info.compress_type}")
+            raise FetchError(f"{archive.filename}: {info.filename!r} is compressed by method {info.compress_type}")
         if ranges is not None:
             ranges.end = info.header_offset + LOCAL_HEADER_MAX_BYTES + info.compress_size
         with opened.open(info) as data:
@@ -121,7 +128,7 @@ def _next(archive: Archive, opened: tarfile.TarFile, wanted: str | None, base: s
     """The next wanted member; only what is a plain file is one."""
     while (info := opened.next()) is not None:
         cast(Any, opened).members.clear()  # kept by tarfile for random access, without limit
-        if info.isreg() and not info.issparse() and _is_wanted(archive, info.name, wanted, base):
+        if info.isreg() and not info.issparse() and info.size >= 0 and _is_wanted(archive, info.name, wanted, base):
             return info
     return None
 
@@ -130,7 +137,7 @@ def _one(archive: Archive, names: list[str], wanted: str) -> None:
     if not names:
         raise NotFound(f"{archive.filename} has no {wanted}")
     if len(names) > 1:
-        raise FetchError(f"{archive.filename} has {wanted} more than once: {', '.join(sorted(names)[:4])}")
+        raise FetchError(f"{archive.filename} has {wanted} more than once: {', '.join(map(repr, sorted(names)[:4]))}")
 
 
 def _chunks(archive: Archive, data: IO[bytes], size_bytes: int) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.client import responses
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -162,7 +163,7 @@ def request(
         response = session.get(
             url, headers=headers, auth=auth, stream=True, timeout=(CONNECT_TIMEOUT_S, _read_timeout_s())
         )
-    except (requests.RequestException, OSError, UnicodeError) as error:
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
         raise _trouble(error, host) from None  # requests' own messages carry the whole URL with its query
     with response:
         yield response
@@ -184,7 +185,7 @@ def refusal(response: requests.Response) -> FetchError:
     host, path = parts.hostname, unquote(parts.path)
     if status in TRY_AGAIN:
         asked_s = _retry_after_s(response.headers.get("Retry-After"))
-        return Interrupted(f"{host} answered {status} {response.reason}", retry_after_s=asked_s)
+        return Interrupted(f"{host} answered {status} {_phrase(status)}", retry_after_s=asked_s)
     if status in (404, 410):
         return NotFound(f"{host} has no {path}")
     if status == 401:
@@ -197,13 +198,18 @@ def refusal(response: requests.Response) -> FetchError:
         return LoginNeeded(f"{host} does not give {path} to everybody (403)", hint=hint)
     if status == 407:
         return LoginNeeded("the proxy wants a login", hint="Set it in HTTPS_PROXY: https://user:password@proxy.")
-    return FetchError(f"{host} answered {status} {response.reason} for {path}")
+    return FetchError(f"{host} answered {status} {_phrase(status)} for {path}")
 
 
 def is_loopback(url: str) -> bool:
     """Does `url` name this very machine?"""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _phrase(status: int) -> str:
+    """The standard's words for a status; the host's own may hold anything."""
+    return responses.get(status, "(no status of HTTP)")
 
 
 def _had_login(response: requests.Response) -> bool:
@@ -214,7 +220,7 @@ def _answer(response: requests.Response, start: int, explain: Explain) -> Stream
     if response.status_code not in (200, 206):
         raise explain(response) or refusal(response)
     if (coding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
-        raise FetchError(f"{urlsplit(response.url).hostname} sends {coding} where the file itself was asked for")
+        raise FetchError(f"{urlsplit(response.url).hostname} sends {coding!r} where the file itself was asked for")
     etag = response.headers.get("ETag", "")
     # RFC 9110, 13.1.5: a weak ETag must not stand in If-Range.
     validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
@@ -286,8 +292,8 @@ def _trouble(error: BaseException, host: str) -> FetchError:
         return Interrupted(f"nothing arrived from {host} for {_read_timeout_s():g} s")
     if isinstance(error, requests.TooManyRedirects):
         return FetchError(f"{host} redirects in a circle")
-    if isinstance(error, ValueError):  # requests' InvalidURL, InvalidSchema, InvalidHeader; UnicodeError
-        return FetchError(f"not a URL that can be asked: {type(error).__name__}")
+    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema, InvalidHeader: also of what the host answers
+        return FetchError(f"{host or 'a URL'}: not an address, or not an answer, of HTTP ({type(error).__name__})")
     if not isinstance(
         error, (requests.RequestException, HTTPError, ConnectionError)
     ):  # requests found no file of certificates where it should be

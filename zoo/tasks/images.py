@@ -9,6 +9,7 @@ done that they leave out, since nobody wants the other: EXIF orientation is appl
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def decode(x: Any, *, channels: str = "rgb", alpha: str = "drop") -> Image.Image
             return _flat(_upright(x, name), name, channels, alpha)
         if isinstance(x, np.ndarray):
             return _flat(_of_array(x, name), name, channels, alpha)
-        with _opened(x, name) as file, Image.open(file) as image:
+        with _opened(x, name) as image:
             return _flat(_upright(image, name), name, channels, alpha)
 
 
@@ -66,7 +67,8 @@ def called(x: Any) -> str:
     """What an error calls an input: its path, or what kind of thing it is."""
     if isinstance(x, str | PathLike):
         path = fspath(x)
-        return path if isinstance(path, str) else repr(path)
+        shown = path if isinstance(path, str) else repr(path)
+        return shown if len(shown) <= 300 else f"{shown[:300]}..."
     if isinstance(x, Image.Image):
         return getattr(x, "filename", "") or "PIL image"
     if isinstance(x, np.ndarray):
@@ -94,44 +96,44 @@ def _failing(name: str) -> Iterator[None]:
         raise BadInput(f"{name}: the image is cut short or corrupt ({type(error).__name__}: {error})") from error
 
 
-@contextmanager
-def _opened(x: Any, name: str) -> Iterator[Any]:
-    """A binary file of what holds an encoded picture."""
+def _opened(x: Any, name: str) -> Image.Image:
+    """What holds an encoded picture, opened and not yet decoded: of several frames the first."""
     if isinstance(x, str) and x.lower().startswith(("http://", "https://", "ftp://", "data:")):
-        raise BadInput(
-            f"{name[:80]}: URLs are not fetched here", hint="Download it first, and give the path or the bytes."
-        )
+        raise BadInput(f"{name[:80]}: URLs are not fetched here", hint="Download it first and give the file.")
     if isinstance(x, str | PathLike):
-        file = _file(x, name)
-    elif isinstance(x, bytes | bytearray | memoryview):
-        file = io.BytesIO(x)
+        return _from_file(x, name)
+    if isinstance(x, bytes | bytearray | memoryview):
+        content = bytes(x)
     elif callable(getattr(x, "read", None)):
         content = x.read()
         if not isinstance(content, bytes):
             raise BadInput(f"{name}: a file opened as text", hint='Open it with mode "rb".')
-        file = io.BytesIO(content)
     else:
         raise BadInput(f"{type(x).__name__} is no picture; give {ACCEPTED}")
-    with file:
-        if not file.read(1):
-            raise BadInput(f"{name}: empty")
-        file.seek(0)
-        yield file
+    if not content:
+        raise BadInput(f"{name}: empty")
+    return Image.open(io.BytesIO(content))
 
 
-def _file(path: str | PathLike[str], name: str) -> Any:
+def _from_file(path: str | PathLike[str], name: str) -> Image.Image:
+    """By its path, since Pillow imports a single decoder if the name's ending tells which."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe, such as /dev/fd/63
+        with open(path, "rb") as pipe:
+            return _opened(pipe, name)
     try:
-        file = open(path, "rb")  # noqa: SIM115  the caller closes it
+        return Image.open(path)
     except FileNotFoundError as error:
         raise BadInput(f"{name}: no such file") from error
     except IsADirectoryError as error:
         raise BadInput(f"{name}: a folder, not a picture", hint="Give the files in it.") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if file.seekable():
-        return file
-    with file:
-        return io.BytesIO(file.read())
+    except UnidentifiedImageError as error:
+        if os.path.getsize(path) == 0:
+            raise BadInput(f"{name}: empty") from error
+        raise
+    except OSError as error:
+        if error.errno is None:  # not the system's: a decoder's
+            raise
+        raise BadInput(f"{name}: cannot be read ({error.strerror})") from error
 
 
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # convert knows one step from these

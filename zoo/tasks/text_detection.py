@@ -96,10 +96,15 @@ def regions(probability: Array, size: tuple[int, int], limits: Thresholds) -> tu
 
 
 def _scaled(box: Array, of: tuple[int, ...], size: tuple[int, int]) -> Box | None:
-    """In the picture's pixels and inside it; None for what has no more than 3 pixels of height or width left there."""
+    """In the picture's pixels and inside it; None for what has no more than 3 pixels of height or width left there.
+
+    A slanted box over a corner of the picture may be left without an area; no transform makes a line of text of that.
+    """
     most = np.array([size[1] - 1, size[0] - 1])
     corners = clockwise(np.clip(np.rint(box / (of[1], of[0]) * (size[1], size[0])), 0, most))
-    width, height = np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[0] - corners[3])
-    if int(width) <= SHORTEST or int(height) <= SHORTEST:
+    edges = np.roll(corners, -1, 0) - corners
+    width, height = np.linalg.norm(edges[0]), np.linalg.norm(edges[3])
+    turns = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
+    if int(width) <= SHORTEST or int(height) <= SHORTEST or (turns <= 0).any():
         return None
     return tuple((int(x), int(y)) for x, y in corners)

@@ -20,7 +20,12 @@ PROVIDERS = {
     "mps": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
-AUTO = ("cuda", "rocm", "directml", "cpu")  # the first that this ONNX Runtime has; it compiles nothing, so it starts at once
+AUTO = (
+    "cuda",
+    "rocm",
+    "directml",
+    "cpu",
+)  # the first that this ONNX Runtime has; it compiles nothing, so it starts at once
 DTYPES = {"float": "float32", "double": "float64"}  # ONNX Runtime's names that are not numpy's
 MODEL, DATA = "model.onnx", "weights.bin"
 SMALL_BYTES = 1024  # initializers below this stay in the model file
@@ -75,7 +80,9 @@ def check(inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> None:
 
 def _spec(value: Any) -> TensorSpec:
     dtype = value.type.removeprefix("tensor(").removesuffix(")")
-    shape = tuple(d if isinstance(d, int) and d >= 0 else str(d or f"{value.name}_{i}") for i, d in enumerate(value.shape))
+    shape = tuple(
+        d if isinstance(d, int) and d >= 0 else str(d or f"{value.name}_{i}") for i, d in enumerate(value.shape)
+    )
     return TensorSpec(value.name, DTYPES.get(dtype, dtype), shape)
 
 
@@ -115,7 +122,9 @@ def options(threads: int | None = None) -> ort.SessionOptions:
     return made
 
 
-def open_session(source: Path | bytes, *, device: str = "auto", settings: ort.SessionOptions | None = None) -> OnnxRunner:
+def open_session(
+    source: Path | bytes, *, device: str = "auto", settings: ort.SessionOptions | None = None
+) -> OnnxRunner:
     """A Runner of a model file (external data beside it) or of a serialised model, on a device, or an error that says why."""
     wanted = providers(device)
     settings = settings or options()

@@ -55,5 +55,3 @@ def save(model: ir.Model, path: Path, *, inline: bool | None = None) -> list[Pat
 def runner(native: Any, *, device: str = "auto") -> OnnxRunner:
     """A Runner of a ModelProto."""
     return open_session(native.SerializeToString(), device=device)
-
-

@@ -41,7 +41,6 @@ _elementwise("Ceil", torch.ceil)
 _elementwise("Round", torch.round)  # half to even in both
 _elementwise("Reciprocal", torch.reciprocal)
 _elementwise("Sqrt", torch.sqrt)
-_elementwise("HardSwish", F.hardswish)
 for _op, _f in {"Sin": torch.sin, "Cos": torch.cos, "Exp": torch.exp, "Log": torch.log, "Erf": torch.erf}.items():
 
     @lowers(_op)
@@ -131,6 +130,18 @@ def gelu(w: Any, X: Value, *, approximate: str = "none") -> Value:
     if (y := w.module(nn.GELU, X, approximate=approximate)) is not None:
         return y
     return F.gelu(X, approximate=approximate)
+
+
+@lowers("HardSwish")
+def hard_swish(w: Any, X: Value) -> Value:
+    """X * max(0, min(1, X / 6 + 0.5))."""
+    return _activation(w, X, nn.Hardswish, F.hardswish)
+
+
+@lowers("Swish", DOMAIN)
+def swish(w: Any, X: Value) -> Value:
+    """X * sigmoid(X)."""
+    return _activation(w, X, nn.SiLU, F.silu)
 
 
 @lowers("Softplus")

@@ -40,7 +40,7 @@ def runner(
 
 
 def torch_device(name: str) -> torch.device:
-    """torch's device of a name: auto, cpu, cuda, cuda:1, mps. Raises UsageError with the reason."""
+    """Torch's device of a name: auto, cpu, cuda, cuda:1, mps. Raises UsageError with the reason."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -95,4 +95,3 @@ SIZES: dict[str, Callable[..., Any]] = {
     "Mul": _elementwise(operator.mul),
     "Div": _elementwise(operator.floordiv),  # sizes are not negative
 }
-

@@ -57,7 +57,8 @@ def reshape(w: Any, data: Value, shape: Value, *, allowzero: int = 0) -> Value:
     if not allowzero:
         target = [_copied(data, known, i) if isinstance(t, int) and t == 0 else t for i, t in enumerate(target)]
     if known is not None and all(isinstance(t, int) for t in target) and _is_flat(target, known):
-        return torch.flatten(data, 1)
+        y = w.module(nn.Flatten, data)
+        return torch.flatten(data, 1) if y is None else y
     return data.reshape(*target)
 
 
@@ -68,7 +69,12 @@ def _copied(data: Value, known: Sequence[Any] | None, i: int) -> Any:
 def _is_flat(target: Sequence[int], known: Sequence[Any]) -> bool:
     """[-1, n] of [batch, ...] whose other sizes multiply to n: flatten reads better."""
     rest = known[1:]
-    return len(target) == 2 < len(known) and target[0] == -1 and all(isinstance(d, int) for d in rest) and math.prod(rest) == target[1]
+    return (
+        len(target) == 2 < len(known)
+        and target[0] == -1
+        and all(isinstance(d, int) for d in rest)
+        and math.prod(rest) == target[1]
+    )
 
 
 @lowers("Transpose")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,26 @@ def place(root: nn.Module, path: str, layer: nn.Module) -> None:
         for field, held in (*old._parameters.items(), *old._buffers.items()):
             (layer._parameters if isinstance(held, nn.Parameter) else layer._buffers)[field] = held  # type: ignore[assignment]
     parent._modules[name] = layer
+
+
+def complete(root: nn.Module, model: ir.Model) -> None:
+    """Put torch's own modules where the author has some that no node of the graph belongs to (an unused dropout)."""
+    for path, (cls, arguments) in modules(model).items():
+        module, name = _find(root, path), cls.rpartition(".")[2]
+        if (
+            isinstance(module, Scope)
+            and cls.startswith("torch.nn.modules.")
+            and not [*module.children(), *module.buffers()]
+        ):
+            known = inspect.signature(made := getattr(nn, name)).parameters
+            place(root, path, made(**{k: v for k, v in arguments.items() if k in known}))
+
+
+def _find(root: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return root.get_submodule(path) if path else None
+    except AttributeError:
+        return None
 
 
 def without_weights(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:

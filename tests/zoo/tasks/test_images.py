@@ -142,7 +142,8 @@ def test_the_picture_that_was_given_is_not_changed():
     ("x", "words"),
     [
         ("nowhere/at/all.png", "nowhere/at/all.png: no such file"),
-        ("with\0nul.png", "cannot be read"),
+        ("with\0nul.png", "embedded null byte"),
+        ("a text, and no path " * 999, r"a text, and no path \.\.\.: cannot be read \(File name too long\)"),
         (".", "a folder"),
         ("https://example.org/a.png", "URLs are not fetched"),
         (b"", "empty"),
@@ -163,7 +164,9 @@ def test_the_picture_that_was_given_is_not_changed():
         (Image.new("F", (2, 2)), "floating-point"),
         (Image.fromarray(np.full((2, 2), 70000, np.int32)), "no 16-bit greyscale"),
     ],
-    ids=lambda x: repr(x)[:30].replace("\\x00", ""),
+    ids=lambda x: (
+        x if isinstance(x, str) else type(x).__name__
+    ),  # a repr holds an address, which differs between processes
 )
 def test_what_is_no_picture_is_an_error_that_says_why(x, words):
     with pytest.raises(BadInput, match=words):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from zoo.tasks.ocr import crop
 from zoo.tasks.regions import clockwise, components, dilated, grown, hull, in_reading_order, mean_inside, rectangle
-from zoo.tasks.text_detection import Thresholds, regions
+from zoo.tasks.text_detection import Thresholds, _scaled, regions
 
 RNG = np.random.default_rng(0)
 LIMITS = Thresholds(pixel=0.3, box=0.5, unclip=1.6, dilate=True, max_boxes=1000)
@@ -74,7 +75,7 @@ def test_the_rectangle_is_the_smallest_over_all_angles():
         np.testing.assert_allclose(0, (edge * np.roll(edge, -1, 0)).sum(1), atol=1e-9)
         np.testing.assert_allclose([width, height], np.linalg.norm(edge, axis=1)[:2])
     assert (0.0, 0.0) == rectangle(np.array([[3, 4]]))[1:]
-    assert 0.0 == min(rectangle(np.array([[0, 0], [3, 4]]))[1:])
+    assert pytest.approx([5, 0], abs=1e-9) == rectangle(np.array([[0, 0], [3, 4]]))[1:]
 
 
 def test_a_box_grows_by_its_area_over_its_perimeter():
@@ -117,7 +118,7 @@ def test_a_map_becomes_boxes_in_the_pixels_of_the_picture():
     found = regions(map_of([(20, 40), (120, 40), (120, 60), (20, 60)]), (400, 900), LIMITS)
     (region,) = found
     assert region.score == pytest.approx(0.9, abs=0.05)
-    # dilated by one pixel to the right and down, grown by 101 * 21 * 1.6 / 244 = 14; then 3 times as wide, 2 times as high
+    # dilated by a pixel to the right and down, grown by 101 * 21 * 1.6 / 244 = 14; 3 times as wide, 2 times as high
     assert np.abs(np.array([(18, 52), (405, 52), (405, 150), (18, 150)]) - region.box).max() <= 3
 
 
@@ -133,6 +134,16 @@ def test_what_is_unlikely_thin_or_outside_is_no_text():
     assert () == regions(map_of([(20, 40), (120, 40), (120, 41), (20, 41)]), (200, 300), LIMITS)
     (whole,) = regions(np.ones((64, 64), np.float32), (32, 32), LIMITS)
     assert ((0, 0), (31, 0), (31, 31), (0, 31)) == whole.box
+
+
+def test_a_box_of_which_the_picture_leaves_no_area_is_no_text():
+    for slanted in ([(-30, 25), (25, -30), (30, -25), (-25, 30)], [(-40, 33), (33, -40), (36, -37), (-37, 36)]):
+        box = np.array(slanted, float)
+        found = _scaled(box, (200, 300), (200, 300))
+        assert (
+            found is None or np.abs(crop(Image.new("RGB", (300, 200), "white"), np.array(found, float)).size).min() > 0
+        )
+    assert _scaled(np.array([(-50, 10), (10, -50), (10, -50), (-50, 10)], float), (200, 300), (200, 300)) is None
 
 
 def test_noise_ends_with_the_largest_boxes():

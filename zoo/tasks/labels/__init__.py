@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from zoo.errors import BadInput, did_you_mean
+
+HERE = Path(__file__).parent
 
 
 @cache
@@ -19,9 +21,7 @@ def names() -> frozenset[str]:
     >>> "imagenet-1k" in names()
     True
     """
-    return frozenset(
-        entry.name.removesuffix(".txt") for entry in files(__name__).iterdir() if entry.name.endswith(".txt")
-    )
+    return frozenset(path.stem for path in HERE.glob("*.txt"))
 
 
 @cache
@@ -33,7 +33,7 @@ def load(name: str) -> tuple[str, ...]:
     """
     if name not in names():
         raise BadInput(f"no labels are known for the data set {name!r}", hint=did_you_mean(name, names()))
-    return tuple(files(__name__).joinpath(f"{name}.txt").read_text("utf-8").splitlines())
+    return tuple((HERE / f"{name}.txt").read_text("utf-8").splitlines())
 
 
 def fitting(labels: Sequence[str] | None, count: int) -> Sequence[str]:

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from zoo.converters import graph as g
+from zoo.converters.canonical import canonical, lift
+from zoo.errors import HubError
+
+X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+
+
+def ops(model: ir.Model) -> list[str]:
+    return [node.op_type for node in model.graph]
+
+
+def test_shape_arithmetic_of_a_free_batch_becomes_a_constant_shape(graph, same):
+    text = """agraph (float[batch, 3, 4] x) => (float[batch, 12] y) {
+        one = Constant<value = int64[1] {-1}>()
+        shape = Shape(x)
+        zero = Constant<value = int64 {0}>()
+        batch = Gather(shape, zero)
+        axis = Constant<value = int64[1] {0}>()
+        first = Unsqueeze(batch, axis)
+        target = Concat<axis = 0>(first, one)
+        y = Reshape(x, target)
+    }"""
+    model = canonical(graph(text))
+    assert ["Reshape"] == ops(model)
+    same(graph(text), model, {"x": X})
+
+
+def test_two_free_sizes_that_stay_where_they_are_are_copied(graph, same):
+    text = """agraph (float[batch, length, 12] x) => (float[batch, length, 3, 4] y) {
+        batch = Shape<start = 0, end = 1>(x)
+        length = Shape<start = 1, end = 2>(x)
+        rest = Constant<value = int64[2] {3, 4}>()
+        target = Concat<axis = 0>(batch, length, rest)
+        y = Reshape(x, target)
+    }"""
+    model = canonical(graph(text))
+    assert ["Reshape"] == ops(model)
+    same(graph(text), model, {"x": X.reshape(1, 2, 12)})
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        ("y = Identity(x)", "identity"),
+        ("y = Cast<to = 1>(x)", "cast to its own dtype"),
+        ("p = Constant<value = int64[6] {0,0,0,0,0,0}>() y = Pad(x, p)", "nothing padded"),
+        ("y = Transpose<perm = [0, 1, 2]>(x)", "axes in their order"),
+        ("y = Concat<axis = 0>(x)", "one alone"),
+        (
+            "s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {9223372036854775807}>() y = Slice(x, s, e, s)",
+            "all",
+        ),
+        ("f = Constant<value_float = 0.0>() c = CastLike(x, f) y = Identity(c)", "cast like its own dtype"),
+    ],
+)
+def test_a_node_that_gives_back_its_input_goes(graph, same, node, why):
+    text = f"agraph (float[2, 3, 4] x) => (float[2, 3, 4] z) {{ {node} z = Relu(y) }}"
+    model = canonical(graph(text))
+    assert ["Relu"] == ops(model), why
+    same(graph(text), model, {"x": X})
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {2}>() a = Constant<value = int64[1] {1}>() y = Slice(x, s, e, a)",
+        "y = Transpose<perm = [0, 2, 1]>(x)",
+        "p = Constant<value = int64[6] {0,0,0,0,1,0}>() y = Pad(x, p)",
+        "r = Constant<value = int64[1] {-1}>() s = Constant<value = int64[1] {5}>() e = Constant<value = int64[1] {-99}>()"
+        " a = Constant<value = int64[1] {2}>() y = Slice(x, s, e, a, r)",
+    ],
+)
+def test_a_node_that_does_something_stays(graph, same, node):
+    text = f"agraph (float[2, 3, 4] x) => (float[a, b, c] z) {{ {node} z = Relu(y) }}"
+    model = canonical(graph(text))
+    assert len(ops(model)) == 2
+    same(graph(text), model, {"x": X})
+
+
+def test_what_an_exporter_makes_up_for_a_convolution_without_bias_is_no_parameter(graph):
+    text = """agraph (float[n, 3, 8, 8] x, float[5, 3, 1, 1] w) => (float[n, 5, 8, 8] y) {
+        m = Shape<start = 0, end = 1>(w)
+        zero = Constant<value = float {0.0}>()
+        like = CastLike(zero, x)
+        bias = Expand(like, m)
+        y = Conv(x, w, bias)
+    }"""
+    model = graph(text)
+    model.graph.inputs[1].metadata_props[g.PARAMETER] = "parameter"
+    model = canonical(model)
+    assert ["Conv"] == ops(model)
+    assert [2] == [len(node.inputs) for node in model.graph]
+
+
+def test_canonical_of_canonical_is_the_same(graph):
+    text = """agraph (float[batch, 3, 4] x) => (float[a, b] y) {
+        shape = Shape(x)
+        zero = Constant<value = int64[1] {0}>()
+        batch = Gather(shape, zero)
+        one = Constant<value = int64[1] {-1}>()
+        target = Concat<axis = 0>(batch, one)
+        y = Reshape(x, target)
+    }"""
+    once = canonical(graph(text))
+    first = ir.to_proto(once).SerializeToString(deterministic=True)
+    assert first == ir.to_proto(canonical(once)).SerializeToString(deterministic=True)
+
+
+def test_functions_are_inlined_save_our_own(graph):
+    text = """<ir_version: 10, opset_import: ["" : 23, "zoo" : 1, "other" : 1]>
+    agraph (float[2, 3, 4] x) => (float[2, 3, 4] z) { y = other.Twice(x) z = zoo.Keep(y) }
+    <domain: "other", opset_import: ["" : 23]> Twice (a) => (b) { b = Add(a, a) }
+    <domain: "zoo", opset_import: ["" : 23]> Keep (a) => (b) { b = Relu(a) }"""
+    assert ["Add", "Keep"] == ops(canonical(graph(text)))
+
+
+def test_lifting_carries_paths_marks_and_the_tree(graph):
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    agraph (float[2, 3] x, float[3] w) => (float[2, 3] y) { a = Softmax(x) y = Mul(a, w) }"""
+    model = graph(text)
+    model.graph[0].metadata_props[g.PATH] = "head.softmax"
+    model.graph.inputs[1].metadata_props[g.PARAMETER] = "parameter"
+    model.metadata_props[g.MODULES] = '{"": "Net"}'
+    lifted = lift(model)
+    assert g.OPSET == lifted.opset_imports[""]
+    assert ["head.softmax", ""] == [g.module_path(node) for node in lifted.graph]
+    assert ["w"] == list(g.parameters(lifted.graph))
+    assert '{"": "Net"}' == lifted.metadata_props[g.MODULES]
+
+
+def test_softmax_11_is_lifted_to_what_it_computed(graph, same):
+    """Before opset 13 it was over all axes from `axis` on; onnx's own evaluator knows only the newer one."""
+    text = """<ir_version: 6, opset_import: ["" : 11]>
+    agraph (float[2, 3, 4] x) => (float[2, 3, 4] y) { y = Softmax<axis = 1>(x) }"""
+    model = canonical(graph(text))
+    got = ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": X})[0]
+    flat = np.exp(X.reshape(2, 12))
+    np.testing.assert_allclose(got, (flat / flat.sum(1, keepdims=True)).reshape(X.shape), rtol=1e-6)
+
+
+def test_a_newer_opset_is_refused_by_number(graph):
+    model = graph('<ir_version: 10, opset_import: ["" : 24]> agraph (float[2] x) => (float[2] y) { y = Relu(x) }')
+    with pytest.raises(HubError, match="has opset 24; this version of polyzoo reads up to 23"):
+        canonical(model)

@@ -25,6 +25,7 @@ WIDENS = {  # conversions that lose nothing
     (ir.DataType.BFLOAT16, ir.DataType.DOUBLE),
     (ir.DataType.FLOAT, ir.DataType.DOUBLE),
 }
+SETTINGS = {"Resize": (1, 2), "Upsample": (1,), "OneHot": (2,)}  # inputs that say how, and are never weights
 
 
 def bind(
@@ -75,14 +76,16 @@ def bind(
 def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
     """The reverse of `bind`, for a model file that holds both: (its weightless graph, its tensors by name).
 
-    A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element. Integers
-    and scalars are the graph's own arithmetic and stay in it as constants.
+    A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element. Integers,
+    scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
     """
     weightless = model.clone()
     tensors: dict[str, Tensor] = {}
     for name, value in list(weightless.graph.initializers.items()):
         tensor = value.const_value
         if tensor is None or tensor.size <= 1 or not (tensor.dtype.is_floating_point() or tensor.dtype.bitwidth == 8):
+            continue
+        if any(use.idx in SETTINGS.get(use.node.op_type, ()) for use in value.uses()):
             continue
         tensors[name] = tensor
         value.metadata_props.setdefault(PARAMETER, "parameter")

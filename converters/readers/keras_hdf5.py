@@ -19,7 +19,9 @@ from zoo.errors import FileError, Malformed, Refused
 
 EXTENSIONS = (".h5", ".hdf5", ".keras")
 TABLE = keras_layers.TABLE | keras_convolutions.TABLE | keras_merges.TABLE
-MAX_CONFIG_BYTES = 64 << 20
+# What reading a number, a list or a name fails with where a field holds something else.
+NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+MAX_CONFIG_BYTES = 16 << 20
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -56,7 +58,7 @@ def read(path: Path) -> ir.Model:
     except keras_config.Fault as fault:
         error = Refused if fault.is_refusal else Malformed
         raise error(path, f"Keras: {fault}") from fault
-    except (ValueError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except NONSENSE as error:
         raise Malformed(path, f"Keras: the architecture makes no sense: {str(error)[:200]}") from error
 
 

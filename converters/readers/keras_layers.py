@@ -31,7 +31,7 @@ class Table(dict[str, Emit]):
 
 TABLE = layer = Table()
 END = (1 << 63) - 1  # of a Slice: to the end
-LARGEST = 3.4e38
+LARGEST = 3.4e38  # of float32
 
 
 def one(inputs: Sequence[Laid], layer: Layer) -> Laid:
@@ -45,8 +45,8 @@ def number(value: Any) -> float:
     """A number of a configuration, also as old versions write numpy's."""
     if isinstance(value, dict):
         value = value.get("value", (value.get("config") or {}).get("value"))
-    if not isinstance(value, int | float):
-        raise Fault(f"{str(value)[:40]!r} is no number")
+    if not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise Fault(f"{str(value)[:40]!r} is no number of float32")
     return float(value)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.converters.tensors.mapped import Bytes, MappedFile, Source
+from zoo.converters.tensors.mapped import Bytes, MappedFile, Source, quoted
 from zoo.errors import Malformed, Refused
 
 END = struct.Struct("<4s4H2IH")  # signature, disks x2, entries x2, size, offset, comment length
@@ -52,7 +52,7 @@ def directory(file: MappedFile) -> dict[str, Member]:
     start, end = _bounds(file)
     for entry in _entries(file, start, end):
         if entry.name in members:
-            raise Malformed(file.path, f"zip: two members are named {entry.name!r}", offset=entry.offset)
+            raise Malformed(file.path, f"zip: two members are named {quoted(entry.name)}", offset=entry.offset)
         members[entry.name] = entry
     _check_overlap(file, members, start)
     return {name: member for name, member in members.items() if not name.endswith("/")}
@@ -60,27 +60,29 @@ def directory(file: MappedFile) -> dict[str, Member]:
 
 def source(file: MappedFile, member: Member) -> Source:
     """A member's bytes: mapped when it is stored, a function that inflates them when it is deflated."""
-    packed = file.slice(member.offset, member.packed_bytes, f"zip member {member.name!r}")
+    packed = file.slice(member.offset, member.packed_bytes, f"zip member {quoted(member.name)}")
     return (lambda: _inflated(file, member, packed)) if member.is_deflated else packed
 
 
 def content(file: MappedFile, member: Member, limit_bytes: int) -> bytes:
     """A small member's bytes in memory; Refused when it is larger than `limit_bytes`."""
     if member.size_bytes > limit_bytes:
-        raise Refused(file.path, f"zip member {member.name!r} has {member.size_bytes:,} bytes", offset=member.offset)
+        raise Refused(
+            file.path, f"zip member {quoted(member.name)} has {member.size_bytes:,} bytes", offset=member.offset
+        )
     packed = source(file, member)
     return (packed if isinstance(packed, np.ndarray) else packed()).tobytes()
 
 
 def beginning(file: MappedFile, member: Member, size_bytes: int) -> bytes:
     """A member's first `size_bytes` bytes, or all of them if it has fewer."""
-    packed = file.slice(member.offset, member.packed_bytes, f"zip member {member.name!r}")
+    packed = file.slice(member.offset, member.packed_bytes, f"zip member {quoted(member.name)}")
     if not member.is_deflated:
         return packed[:size_bytes].tobytes()
     try:  # zlib copies what it leaves over, so it is given no more than it can need
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed[: 2 * size_bytes].data, size_bytes)
     except zlib.error as error:
-        raise Malformed(file.path, f"zip member {member.name!r}: {error}", offset=member.offset) from error
+        raise Malformed(file.path, f"zip member {quoted(member.name)}: {error}", offset=member.offset) from error
 
 
 def _inflated(file: MappedFile, member: Member, packed: Bytes) -> Bytes:
@@ -88,12 +90,14 @@ def _inflated(file: MappedFile, member: Member, packed: Bytes) -> Bytes:
     try:  # one byte more than declared, so that a bomb shows and never goes off
         data = inflater.decompress(packed.data, member.size_bytes + 1)
     except zlib.error as error:
-        raise Malformed(file.path, f"zip member {member.name!r}: {error}", offset=member.offset) from error
+        raise Malformed(file.path, f"zip member {quoted(member.name)}: {error}", offset=member.offset) from error
     if len(data) != member.size_bytes or not inflater.eof:
-        what = f"zip member {member.name!r} doesn't inflate to the {member.size_bytes:,} bytes that it states"
+        what = f"zip member {quoted(member.name)} doesn't inflate to the {member.size_bytes:,} bytes that it states"
         raise Malformed(file.path, what, offset=member.offset)
     if zlib.crc32(data) != member.crc:
-        raise Malformed(file.path, f"zip member {member.name!r} has another checksum than stated", offset=member.offset)
+        raise Malformed(
+            file.path, f"zip member {quoted(member.name)} has another checksum than stated", offset=member.offset
+        )
     # Copied, since bytes are read-only and a tensor over them may be trained in place.
     return np.frombuffer(bytearray(data), np.uint8)
 
@@ -138,15 +142,17 @@ def _entries(file: MappedFile, at: int, end: int) -> Iterator[Member]:
             raise Malformed(file.path, "zip: an entry is longer than the directory", offset=begin)
         name = _name(file, raw, begin)
         if flags & 0x2041:
-            raise Refused(file.path, f"zip member {name!r} is encrypted", offset=begin)
+            raise Refused(file.path, f"zip member {quoted(name)} is encrypted", offset=begin)
         if method not in (STORED, DEFLATED):
-            raise Refused(file.path, f"zip member {name!r} is compressed by method {method}", offset=begin)
+            raise Refused(file.path, f"zip member {quoted(name)} is compressed by method {method}", offset=begin)
         size, packed, local = _zip64(file, name, extra, size, packed, local)
         if (method == STORED and size != packed) or size > packed * MAX_RATIO:
-            raise Malformed(file.path, f"zip member {name!r} states {size:,} bytes out of {packed:,}", offset=begin)
+            raise Malformed(
+                file.path, f"zip member {quoted(name)} states {size:,} bytes out of {packed:,}", offset=begin
+            )
         offset = _data_offset(file, name, raw, local, directory_start)
         if offset + packed > directory_start:
-            what = f"zip member {name!r} should have {packed:,} bytes and the directory begins before they end"
+            what = f"zip member {quoted(name)} should have {packed:,} bytes and the directory begins before they end"
             raise Malformed(file.path, what, offset=offset)
         yield Member(name, local, offset, packed, size, method == DEFLATED, crc)
 
@@ -158,7 +164,7 @@ def _name(file: MappedFile, raw: bytes, at: int) -> str:
         name = raw.decode("cp437")
     folders = name.removesuffix("/").split("/")
     if "\0" in name or "\\" in name or ":" in folders[0] or any(part in ("", "..") for part in folders):
-        raise Refused(file.path, f"zip member {name!r}: a path that leaves its archive", offset=at)
+        raise Refused(file.path, f"zip member {quoted(name)}: a path that leaves its archive", offset=at)
     return name
 
 
@@ -175,17 +181,17 @@ def _zip64(file: MappedFile, name: str, extra: bytes, size: int, packed: int, lo
             return numbers[0], numbers[1], numbers[2]
         at += 4 + length
     if wanted:
-        raise Malformed(file.path, f"zip member {name!r} has no zip64 field and needs one")
+        raise Malformed(file.path, f"zip member {quoted(name)} has no zip64 field and needs one")
     return size, packed, local
 
 
 def _data_offset(file: MappedFile, name: str, raw: bytes, local: int, directory_start: int) -> int:
     if local + LOCAL.size > directory_start or file.data[local : local + 4] != b"PK\3\4":
-        raise Malformed(file.path, f"zip member {name!r} doesn't begin where the directory says", offset=local)
+        raise Malformed(file.path, f"zip member {quoted(name)} doesn't begin where the directory says", offset=local)
     name_size, extra_size = map(int, LOCAL.unpack_from(file.data, local)[9:11])
     begin = local + LOCAL.size
     if file.data[begin : begin + name_size] != raw:
-        raise Malformed(file.path, f"zip member {name!r} has another name at its beginning", offset=local)
+        raise Malformed(file.path, f"zip member {quoted(name)} has another name at its beginning", offset=local)
     return begin + name_size + extra_size
 
 
@@ -194,5 +200,7 @@ def _check_overlap(file: MappedFile, members: dict[str, Member], directory_start
     end, last = 0, ""
     for member in sorted(members.values(), key=lambda m: m.start):
         if member.start < end:
-            raise Malformed(file.path, f"zip members {last!r} and {member.name!r} overlap", offset=member.offset)
+            raise Malformed(
+                file.path, f"zip members {quoted(last)} and {quoted(member.name)} overlap", offset=member.offset
+            )
         end, last = member.offset + member.packed_bytes, member.name

@@ -21,7 +21,7 @@ import numpy as np
 import pyfive
 from pyfive.core import InvalidHDF5File
 
-from zoo.converters.tensors.mapped import DTYPES, Bytes, DType, MappedFile, Source, Tensor, map_file, tensor
+from zoo.converters.tensors.mapped import DTYPES, Bytes, DType, MappedFile, Source, Tensor, map_file, quoted, tensor
 from zoo.errors import FileError, Malformed, Refused
 
 NAME = "hdf5"
@@ -117,26 +117,26 @@ def _datasets(file: MappedFile, root: Any) -> Iterator[tuple[str, Any]]:
         for key in group:
             name, item = f"{prefix}{key}", group[key]
             if depth >= MAX_DEPTH or (count := count + 1) > MAX_DATASETS:
-                raise Refused(file.path, f"HDF5: nested without end, at {name[:80]!r}")
+                raise Refused(file.path, f"HDF5: nested without end, at {quoted(name)}")
             if isinstance(item, pyfive.Group):
                 pending.append((f"{name}/", item, depth + 1))
             elif isinstance(item, pyfive.Dataset):
                 yield name, item
             else:
-                raise Refused(file.path, f"HDF5: {name[:80]!r} is a link to nothing or a type, not a dataset")
+                raise Refused(file.path, f"HDF5: {quoted(name)} is a link to nothing or a type, not a dataset")
 
 
 def _tensor(file: MappedFile, name: str, dataset: Any) -> Tensor:
     dtype, is_big_endian = _dtype(file, name, dataset)
     shape, layout = dataset.shape, dataset.id.layout_class
     if shape is None or not all(type(n) is int for n in shape):
-        raise Refused(file.path, f"HDF5: dataset {name!r} has no shape")
+        raise Refused(file.path, f"HDF5: dataset {quoted(name)} has no shape")
     size_bytes = prod(shape) * dtype.itemsize
     source: Source
     if size_bytes == 0:
         source = file.array[:0]
     elif layout == CONTIGUOUS:
-        source = file.slice(dataset.id.data_offset, size_bytes, f"HDF5: dataset {name!r}")
+        source = file.slice(dataset.id.data_offset, size_bytes, f"HDF5: dataset {quoted(name)}")
     elif layout == CHUNKED:
         _check_chunks(file, name, dataset, size_bytes)
         source = lambda: _chunks(file, name, dataset, dtype.itemsize)  # noqa: E731 - it is handed on, not named
@@ -149,28 +149,28 @@ def _dtype(file: MappedFile, name: str, dataset: Any) -> tuple[DType, bool]:
     stored = dataset.dtype
     if names := pyfive.check_enum_dtype(stored):  # h5py writes booleans as an enumeration
         stored = np.dtype(bool) if set(names) == {"FALSE", "TRUE"} else stored
-    if stored.kind == "V" and (tag := dataset.attrs.get("dtype")) in DTYPES:  # Keras 3 writes bfloat16 so
+    if (tag := dataset.attrs.get("dtype")) in DTYPES and (stored.kind == "V" or tag == "bfloat16"):  # Keras 3's way
         if DTYPES[tag].itemsize != stored.itemsize:
-            raise Malformed(file.path, f"HDF5: dataset {name!r}: {stored} is no {tag}")
+            raise Malformed(file.path, f"HDF5: dataset {quoted(name)}: {stored} is no {tag}")
         return DTYPES[tag], False
     plain = stored.newbyteorder("=")
     if plain not in DTYPES.values():
-        raise Refused(file.path, f"HDF5: dataset {name!r} is of dtype {stored}; only numbers are read")
+        raise Refused(file.path, f"HDF5: dataset {quoted(name)} is of dtype {stored}; only numbers are read")
     return plain, stored.str.startswith(">")
 
 
 def _check_chunks(file: MappedFile, name: str, dataset: Any, size_bytes: int) -> None:
     chunks, index = dataset.chunks, dataset.id.index
     if not chunks or len(chunks) != len(dataset.shape) or any(c <= 0 for c in chunks):
-        raise Malformed(file.path, f"HDF5: dataset {name!r} has chunks of shape {chunks}")
+        raise Malformed(file.path, f"HDF5: dataset {quoted(name)} has chunks of shape {chunks}")
     if len(index) != prod(-(-n // c) for n, c in zip(dataset.shape, chunks, strict=True)):
-        raise Malformed(file.path, f"HDF5: dataset {name!r} has {len(index):,} chunks, not what its shape needs")
+        raise Malformed(file.path, f"HDF5: dataset {quoted(name)} has {len(index):,} chunks, not what its shape needs")
     unknown = {f["filter_id"] for f in dataset.id.filter_pipeline or ()} - {DEFLATE, SHUFFLE, FLETCHER32}
     if unknown:
-        raise Refused(file.path, f"HDF5: dataset {name!r} is compressed by filter {min(unknown)}")
-    stored = sum(file.slice(c.byte_offset, c.size, f"HDF5: a chunk of {name!r}").size for c in index.values())
+        raise Refused(file.path, f"HDF5: dataset {quoted(name)} is compressed by filter {min(unknown)}")
+    stored = sum(file.slice(c.byte_offset, c.size, f"HDF5: a chunk of {quoted(name)}").size for c in index.values())
     if size_bytes > stored * MAX_RATIO:
-        raise Malformed(file.path, f"HDF5: dataset {name!r} states {size_bytes:,} bytes out of {stored:,}")
+        raise Malformed(file.path, f"HDF5: dataset {quoted(name)} states {size_bytes:,} bytes out of {stored:,}")
 
 
 def _chunks(file: MappedFile, name: str, dataset: Any, itemsize: int) -> Bytes:
@@ -180,8 +180,8 @@ def _chunks(file: MappedFile, name: str, dataset: Any, itemsize: int) -> Bytes:
     for corner in product(*(range(0, n, c) for n, c in zip(shape, chunks, strict=True))):
         info = dataset.id.index.get(corner)
         if info is None:
-            raise Malformed(file.path, f"HDF5: dataset {name!r} has no chunk at {corner}")
-        packed = file.slice(info.byte_offset, info.size, f"HDF5: a chunk of {name!r}")
+            raise Malformed(file.path, f"HDF5: dataset {quoted(name)} has no chunk at {corner}")
+        packed = file.slice(info.byte_offset, info.size, f"HDF5: a chunk of {quoted(name)}")
         filters, size_bytes = dataset.id.filter_pipeline or (), prod(chunks) * itemsize
         data = _unfiltered(file, name, packed, filters, info.filter_mask, size_bytes)
         inside = tuple(slice(min(c, n - at)) for n, c, at in zip(shape, chunks, corner, strict=True))
@@ -192,7 +192,7 @@ def _chunks(file: MappedFile, name: str, dataset: Any, itemsize: int) -> Bytes:
 
 def _unfiltered(file: MappedFile, name: str, data: Bytes, filters: Any, mask: int, size_bytes: int) -> Bytes:
     """A chunk's bytes, of which there must be `size_bytes`; filters are undone from the last to the first."""
-    what = f"HDF5: a chunk of {name!r}"
+    what = f"HDF5: a chunk of {quoted(name)}"
     for i, entry in reversed(list(enumerate(filters))):
         if mask >> i & 1:
             continue

@@ -24,6 +24,7 @@ DType = np.dtype[Any]
 Source = Bytes | Callable[[], Bytes]  # mapped bytes, or what inflates them when they are asked for
 Tensor = ir.TensorProtocol
 
+MAX_QUOTED = 200
 MAX_RANK = 32  # NumPy 1's limit; no published tensor has more than 8
 MAX_DIM = 1 << 48
 # A view may repeat its bytes (`expand`). One that repeats them up to more than this is an attack on memory.
@@ -58,6 +59,11 @@ class MappedFile:
             what = f"{what} should have {size_bytes:,} bytes, the file ends at {len(self):,}"
             raise Malformed(self.path, what, offset=max(offset, 0))
         return self.array[offset : offset + size_bytes]
+
+
+def quoted(name: str) -> str:
+    """A name out of a file for a message: escaped, and cut where it is longer than any honest one."""
+    return repr(name if len(name) <= MAX_QUOTED else f"{name[:MAX_QUOTED]}...")
 
 
 def map_file(path: Path) -> MappedFile:
@@ -121,7 +127,7 @@ def tensor(
     """
     strides = contiguous(shape) if strides is None else strides
     if why := fault(size_bytes, dtype.itemsize, shape, strides, offset):
-        raise Malformed(path, f"tensor {name[:200]!r}: {why}")
+        raise Malformed(path, f"tensor {quoted(name)}: {why}")
     swap = is_big_endian != (sys.byteorder == "big") and dtype.itemsize > 1
 
     def lay(data: Bytes) -> Array:

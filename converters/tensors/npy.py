@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from zoo.converters.tensors.mapped import DTYPES, DType, MappedFile, Source, Tensor, contiguous, map_file, tensor
+from zoo.converters.tensors.mapped import (
+    DTYPES,
+    DType,
+    MappedFile,
+    Source,
+    Tensor,
+    contiguous,
+    map_file,
+    quoted,
+    tensor,
+)
 from zoo.errors import Malformed, Refused
 
 numpy_format: Any = np.lib.format  # has no types before NumPy 2
@@ -42,9 +52,9 @@ def array(file: MappedFile, name: str, source: Source, size_bytes: int, head: by
     dtype, shape, is_fortran, begin = _header(file, name, head)
     plain = dtype.newbyteorder("=")
     if plain not in DTYPES.values():
-        raise Refused(file.path, f"array {name!r} is of dtype {dtype.str}; only numbers are read")
+        raise Refused(file.path, f"array {quoted(name)} is of dtype {dtype.str}; only numbers are read")
     if size_bytes - begin != int(np.prod(shape, dtype=object)) * plain.itemsize:
-        raise Malformed(file.path, f"array {name!r}: {size_bytes - begin:,} bytes for shape {shape} of {dtype}")
+        raise Malformed(file.path, f"array {quoted(name)}: {size_bytes - begin:,} bytes for shape {shape} of {dtype}")
     numbers: Source = source[begin:] if isinstance(source, np.ndarray) else lambda: source()[begin:]
     strides = contiguous(shape[::-1])[::-1] if is_fortran else contiguous(shape)
     big = dtype.str.startswith(">")
@@ -58,10 +68,10 @@ def _header(file: MappedFile, name: str, head: bytes) -> tuple[DType, tuple[int,
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote, which are read well
             version = numpy_format.read_magic(stream)
             if version not in PARSERS:
-                raise Refused(file.path, f"array {name!r}: .npy version {version}, which is for named fields")
+                raise Refused(file.path, f"array {quoted(name)}: .npy version {version}, which is for named fields")
             shape, is_fortran, dtype = PARSERS[version](stream, max_header_size=MAX_HEADER_BYTES)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError, TokenError) as error:
-        raise Malformed(file.path, f"array {name!r}: {str(error)[:200]}") from error
+        raise Malformed(file.path, f"array {quoted(name)}: {str(error)[:200]}") from error
     if any(type(n) is not int or n < 0 for n in shape):
-        raise Malformed(file.path, f"array {name!r}: shape {str(shape)[:80]}")
+        raise Malformed(file.path, f"array {quoted(name)}: shape {str(shape)[:80]}")
     return dtype, shape, is_fortran, stream.tell()

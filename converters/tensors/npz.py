@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.converters.tensors import archive, npy
-from zoo.converters.tensors.mapped import Tensor, map_file
+from zoo.converters.tensors.mapped import Tensor, map_file, quoted
 from zoo.errors import Malformed, Refused
 
 NAME = "npz"
@@ -28,9 +28,9 @@ def read(path: Path) -> dict[str, Tensor]:
     for member in archive.directory(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
-            raise Refused(path, f"npz: member {name!r} is no array", offset=member.offset)
+            raise Refused(path, f"npz: member {quoted(name)} is no array", offset=member.offset)
         head = archive.beginning(file, member, npy.PREAMBLE_BYTES + npy.MAX_HEADER_BYTES)
         if not npy.sniff(head):
-            raise Malformed(path, f"npz: member {member.name!r} is no array", offset=member.offset)
+            raise Malformed(path, f"npz: member {quoted(member.name)} is no array", offset=member.offset)
         tensors[name] = npy.array(file, name, archive.source(file, member), member.size_bytes, head)
     return tensors

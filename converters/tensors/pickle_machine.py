@@ -30,6 +30,7 @@ MAX_INSTRUCTIONS = 4_000_000
 MAX_MEMO = 1_000_000
 MAX_OBJECTS = 400_000
 MAX_MARKS = 10_000  # open at a time; Python's pickler goes 1,000 deep
+MAX_MESSAGE = 400
 MAX_INT_BYTES = 256
 MAX_KEY = 1 << 60  # ints beyond hash alike by the million if they are chosen to
 
@@ -128,11 +129,11 @@ class Machine:
 
     def refused(self, what: str, at: int) -> Refused:
         """An error for what is there and won't be read."""
-        return Refused(self.path, f"{self.rules.kind}: {what}", offset=self.base + at)
+        return Refused(self.path, f"{self.rules.kind}: {what[:MAX_MESSAGE]}", offset=self.base + at)
 
     def malformed(self, what: str, at: int) -> Malformed:
         """An error for what is no pickle."""
-        return Malformed(self.path, f"{self.rules.kind}: {what}", offset=self.base + at)
+        return Malformed(self.path, f"{self.rules.kind}: {what[:MAX_MESSAGE]}", offset=self.base + at)
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes; the file is asked whether it has them before anything is made of the number."""
@@ -187,16 +188,16 @@ class Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Wrong("a global's name is no string")
         if why := self.rules.find(module, name):
-            raise Wrong(f"{f'{module}.{name}'!r} {why}", is_refusal=True)
+            raise Wrong(f"{f'{module}.{name}'[:200]!r} {why}", is_refusal=True)
         self.stack.append(Global(module, name))
 
     def call(self, function: Value, args: Value) -> Value:
         """What our own function of that name makes of the arguments; no other function is ever called."""
-        name = str(function) if isinstance(function, Global) else type(function).__name__
+        name = str(function)[:MAX_MESSAGE] if isinstance(function, Global) else type(function).__name__
         if not isinstance(args, tuple):
             raise Wrong(f"{name!r} is called without a tuple of arguments")
         if not isinstance(function, Global) or name not in self.rules.calls:
-            raise Wrong(f"{name[:200]!r} is called, and is not part of a state_dict", is_refusal=True)
+            raise Wrong(f"{name!r} is called, and is not part of a state_dict", is_refusal=True)
         self.count_object()
         return self.rules.calls[name](*args)
 
@@ -283,7 +284,7 @@ def text_bool_or_int(line: bytes) -> int:
     return line == b"01" if line in (b"00", b"01") else text_int(line)
 
 
-def quoted(line: bytes) -> bytes:
+def literal(line: bytes) -> bytes:
     """The content of a Python 2 string literal."""
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise Wrong("a string without its quotes")
@@ -450,7 +451,7 @@ TABLE: dict[str, Callable[[Machine], None]] = {
     "\x96": lambda m: m.stack.append(bytearray(m.take(m.number(8)))),
     "T": lambda m: m.stack.append(python2_str(m.take(m.number(4)))),
     "U": lambda m: m.stack.append(python2_str(m.take(m.byte()))),
-    "S": lambda m: m.stack.append(python2_str(quoted(m.line()))),
+    "S": lambda m: m.stack.append(python2_str(literal(m.line()))),
     # tuples, lists, dicts, sets
     "(": _begin,
     ")": lambda m: m.stack.append(()),

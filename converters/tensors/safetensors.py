@@ -8,16 +8,18 @@ The format and its limits are those of huggingface/safetensors, safetensors/src/
 from __future__ import annotations
 
 import json
+from collections import Counter
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from zoo.converters.tensors.mapped import DTYPES, MappedFile, Tensor, map_file, tensor
+from zoo.converters.tensors.mapped import DTYPES, MappedFile, Tensor, map_file, quoted, tensor
 from zoo.errors import Malformed, Refused
 
 NAME = "safetensors"
 EXTENSIONS = (".safetensors",)
 MAX_HEADER_BYTES = 100_000_000
+MAX_BRACKETS = 1_000_000  # three a tensor; Python makes a list of 56 bytes of every two characters
 TYPES = {
     "BOOL": "bool",
     "U8": "uint8",
@@ -61,9 +63,9 @@ def read(path: Path) -> dict[str, Tensor]:
             continue
         dtype, shape, begin, end = _entry(file, name, entry)
         if end - begin != prod(shape) * dtype.itemsize:
-            raise Malformed(path, f"tensor {name!r}: {end - begin:,} bytes for shape {shape} of {dtype}")
+            raise Malformed(path, f"tensor {quoted(name)}: {end - begin:,} bytes for shape {shape} of {dtype}")
         spans[name] = begin, end
-        data = file.slice(start + begin, end - begin, f"tensor {name!r}")
+        data = file.slice(start + begin, end - begin, f"tensor {quoted(name)}")
         tensors[name] = tensor(path, name, data, end - begin, dtype, shape)
     _check_spans(file, spans, start)
     return tensors
@@ -73,8 +75,11 @@ def _header(file: MappedFile) -> tuple[dict[str, Any], int]:
     size = int.from_bytes(file.data[:8], "little")
     if len(file) < 8 or size > min(MAX_HEADER_BYTES, len(file) - 8):
         raise Malformed(file.path, f"safetensors: a header of {size:,} bytes in a file of {len(file):,}", offset=0)
+    text = file.data[8 : 8 + size]
+    if (brackets := text.count(b"[") + text.count(b"{")) > MAX_BRACKETS:
+        raise Refused(file.path, f"safetensors: a header of {brackets:,} lists and objects", offset=8)
     try:
-        header = json.loads(file.data[8 : 8 + size].decode(), object_pairs_hook=_unique)
+        header = json.loads(text.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise Malformed(file.path, f"safetensors: the header is no JSON: {error}", offset=8) from error
     if not isinstance(header, dict):
@@ -85,22 +90,22 @@ def _header(file: MappedFile) -> tuple[dict[str, Any], int]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in made if names.count(n) > 1)!r} stands in it twice")
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{quoted(name)} stands in it twice")
     return made
 
 
 def _entry(file: MappedFile, name: str, entry: Any) -> tuple[Any, list[int], int, int]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise Malformed(file.path, f"safetensors: tensor {name!r} has no dtype, shape and data_offsets", offset=8)
+        raise Malformed(file.path, f"safetensors: tensor {quoted(name)} has no dtype, shape and data_offsets", offset=8)
     shape, offsets = entry["shape"], entry["data_offsets"]
     for numbers in (shape, offsets):
         if not isinstance(numbers, list) or any(type(n) is not int or not 0 <= n < 1 << 63 for n in numbers):
-            raise Malformed(file.path, f"tensor {name!r}: a size or an offset is no count", offset=8)
+            raise Malformed(file.path, f"tensor {quoted(name)}: a size or an offset is no count", offset=8)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise Malformed(file.path, f"tensor {name!r}: data_offsets {offsets}", offset=8)
+        raise Malformed(file.path, f"tensor {quoted(name)}: data_offsets {offsets}", offset=8)
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in TYPES:
-        raise Refused(file.path, f"tensor {name!r} is of dtype {str(entry['dtype'])[:40]!r}", offset=8)
+        raise Refused(file.path, f"tensor {quoted(name)} is of dtype {str(entry['dtype'])[:40]!r}", offset=8)
     return DTYPES[TYPES[entry["dtype"]]], shape, offsets[0], offsets[1]
 
 
@@ -109,7 +114,7 @@ def _check_spans(file: MappedFile, spans: dict[str, tuple[int, int]], start: int
     for name, (begin, end) in sorted(spans.items(), key=lambda item: item[1]):
         if begin != at:
             what = "overlaps the one before it" if begin < at else "leaves a gap before it"
-            raise Malformed(file.path, f"safetensors: tensor {name!r} {what}", offset=start + begin)
+            raise Malformed(file.path, f"safetensors: tensor {quoted(name)} {what}", offset=start + begin)
         at = end
     if start + at != len(file):
         what = f"safetensors: the tensors end at {start + at:,}, the file at {len(file):,}"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from zoo.converters.tensors.mapped import Tensor
+from zoo.converters.tensors.mapped import Tensor, quoted
 from zoo.errors import BadInput, Malformed, Refused
 
 NAME = "sharded"
 EXTENSIONS = (".safetensors.index.json", ".bin.index.json")
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 MAX_SHARDS = 10_000
 
 
@@ -40,10 +40,10 @@ def read(path: Path) -> dict[str, Tensor]:
     for shard in shards:
         inside = read_container(path.parent / shard)
         if stray := [name for name in inside if places.get(name) != shard]:
-            raise Malformed(path, f"{shard!r} holds {stray[0]!r}, which the index doesn't put there")
+            raise Malformed(path, f"{quoted(shard)} holds {quoted(stray[0])}, which the index doesn't put there")
         tensors |= inside
     if absent := [name for name in places if name not in tensors]:
-        raise Malformed(path, f"{absent[0]!r} is not in {places[absent[0]]!r}")
+        raise Malformed(path, f"{quoted(absent[0])} is not in {quoted(places[absent[0]])}")
     return {name: tensors[name] for name in places}
 
 
@@ -59,7 +59,7 @@ def _weight_map(path: Path) -> dict[str, str]:
         raise Malformed(path, "weight_map is no table of tensors to files")
     for place in places.values():
         if place in ("", "..") or Path(place).name != place or "\\" in place or place.endswith(".json"):
-            raise Refused(path, f"file {place[:200]!r}: not a file of weights in the same folder")
+            raise Refused(path, f"file {quoted(place)}: not a file of weights in the same folder")
         if not (path.parent / place).is_file():
-            raise BadInput(f"{path}: {place!r}, which it names, is not in its folder")
+            raise BadInput(f"{path}: {quoted(place)}, which it names, is not in its folder")
     return places

@@ -16,7 +16,7 @@ import struct
 from pathlib import Path
 
 from zoo.converters.tensors import torch_state
-from zoo.converters.tensors.mapped import MappedFile, Tensor, map_file
+from zoo.converters.tensors.mapped import MappedFile, Tensor, map_file, quoted
 from zoo.converters.tensors.pickle_machine import Machine, Rules, Value
 from zoo.converters.tensors.torch_globals import CALLS, Storage, refusal, storage_dtype
 from zoo.errors import Malformed
@@ -76,7 +76,7 @@ class _Storages:
         dtype, name = storage_dtype(cls), str(key)
         root = self.roots.setdefault(name, Storage(name, dtype, numel))
         if (root.dtype, root.numel) != (dtype, numel):
-            raise ValueError(f"storage {name[:80]!r} is stated twice, and differently")
+            raise ValueError(f"storage {quoted(name)} is stated twice, and differently")
         if view is None:
             return root
         if not isinstance(view, tuple) or len(view) != 3 or any(type(n) is not int or n < 0 for n in view[1:]):
@@ -92,12 +92,12 @@ class _Storages:
         """Point the storage `key` to its bytes, which stand at `at` behind their count; where the next one stands."""
         storage = self.roots.get(key)
         if storage is None or storage.source is not None:
-            raise Malformed(file.path, f"torch: storage {key[:80]!r} is not in the pickle, or comes twice", offset=at)
-        (numel,) = struct.unpack("<q", file.slice(at, 8, f"the count of storage {key[:80]!r}").tobytes())
+            raise Malformed(file.path, f"torch: storage {quoted(key)} is not in the pickle, or comes twice", offset=at)
+        (numel,) = struct.unpack("<q", file.slice(at, 8, f"the count of storage {quoted(key)}").tobytes())
         if numel != storage.numel:
-            what = f"torch: storage {key[:80]!r} of {storage.numel:,} numbers states {numel:,}"
+            what = f"torch: storage {quoted(key)} of {storage.numel:,} numbers states {numel:,}"
             raise Malformed(file.path, what, offset=at)
-        storage.source = file.slice(at + 8, storage.size_bytes, f"storage {key[:80]!r}")
+        storage.source = file.slice(at + 8, storage.size_bytes, f"storage {quoted(key)}")
         for part, root, begin in self.views:
             if root is storage:
                 part.source = storage.source[begin : begin + part.size_bytes]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.converters.tensors.mapped import Tensor, tensor
+from zoo.converters.tensors.mapped import Tensor, quoted, tensor
 from zoo.converters.tensors.pickle_machine import Instance, Value
 from zoo.converters.tensors.torch_globals import NumpyArray, View
 from zoo.errors import Malformed, Refused
@@ -48,7 +48,7 @@ def weights(path: Path, value: Value) -> dict[str, Tensor]:
     found: dict[str, View | NumpyArray] = {}
     for name, leaf in walk.leaves(chosen, "", 0):
         if name in found and found[name] is not leaf:
-            raise Malformed(path, f"torch pickle: two tensors are named {name[:200]!r}")
+            raise Malformed(path, f"torch pickle: two tensors are named {quoted(name)}")
         found[name] = leaf
         if len(found) > MAX_TENSORS:
             raise Refused(path, f"torch pickle: more than {MAX_TENSORS:,} tensors")
@@ -64,7 +64,7 @@ def _tensor(path: Path, name: str, leaf: View | NumpyArray) -> Tensor:
         return tensor(path, name, data, data.size, leaf.dtype, leaf.shape, strides=strides, is_big_endian=big)
     storage, big = leaf.storage, leaf.storage.is_big_endian
     if storage.source is None:
-        raise Malformed(path, f"tensor {name!r}: its storage {storage.key!r} is not in the file")
+        raise Malformed(path, f"tensor {quoted(name)}: its storage {quoted(storage.key)} is not in the file")
     size, offset = storage.size_bytes, leaf.offset
     return tensor(
         path, name, storage.source, size, leaf.dtype, leaf.shape, strides=leaf.strides, offset=offset, is_big_endian=big
@@ -81,7 +81,7 @@ class _Walk:
     def visit(self, name: str, depth: int) -> None:
         self.visits += 1
         if self.visits > MAX_VISITS or depth > MAX_DEPTH or len(name) > MAX_NAME:
-            raise Refused(self.path, f"torch pickle: nested without end, at {name[:80]!r}")
+            raise Refused(self.path, f"torch pickle: nested without end, at {quoted(name)}")
 
     def choose(self, value: Value, depth: int = 0) -> Value:
         """The part of a checkpoint that is the model's."""

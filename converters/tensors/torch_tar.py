@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.converters.tensors import torch_state
-from zoo.converters.tensors.mapped import MAX_RANK, MappedFile, Tensor, map_file
+from zoo.converters.tensors.mapped import MAX_RANK, MappedFile, Tensor, map_file, quoted
 from zoo.converters.tensors.pickle_machine import Machine, Rules, Value, Wrong
 from zoo.converters.tensors.torch_globals import CALLS, Storage, View, refusal, storage_dtype
 from zoo.errors import Malformed
@@ -51,7 +51,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if isinstance(pid, tuple) and pid:
             return pid[0]  # a class with its source code, which nobody reads
         if str(pid) not in tensors:
-            raise ValueError(f"tensor {str(pid)[:80]!r} is not in the archive")
+            raise ValueError(f"tensor {quoted(str(pid))} is not in the archive")
         return tensors[str(pid)]
 
     value = _machine(file, members["pickle"], persistent).load()
@@ -71,10 +71,10 @@ def _members(file: MappedFile) -> dict[str, int]:
         except ValueError as error:
             raise Malformed(file.path, "tar: a size that is no number", offset=at + 124) from error
         name = header[:100].rstrip(b"\0").decode("latin1").removeprefix("./")
-        file.slice(at + BLOCK, size, f"tar member {name!r}")
+        file.slice(at + BLOCK, size, f"tar member {quoted(name)}")
         if header[156:157] in (b"0", b"\0"):
             if name in found:
-                raise Malformed(file.path, f"tar: two members are named {name!r}", offset=at)
+                raise Malformed(file.path, f"tar: two members are named {quoted(name)}", offset=at)
             found[name] = at + BLOCK
         at += BLOCK + -(-size // BLOCK) * BLOCK
     raise Malformed(file.path, f"torch tar: more than {MAX_ENTRIES} members", offset=at)
@@ -110,7 +110,7 @@ def _storages(file: MappedFile, offset: int) -> dict[str, Storage]:
     begins: dict[str, int] = {}
     for _ in range(_count(machine, "storages")):
         key, _, cls = _row(machine, 3, "storage")
-        what = f"storage {str(key)[:80]!r}"
+        what = f"storage {quoted(str(key))}"
         try:
             dtype = storage_dtype(cls)
         except Wrong as error:
@@ -137,7 +137,7 @@ def _tensors(file: MappedFile, offset: int, storages: dict[str, Storage]) -> dic
     tensors: dict[str, View] = {}
     for _ in range(_count(machine, "tensors")):
         key, storage_key, _ = _row(machine, 3, "tensor")
-        what, storage = f"tensor {str(key)[:80]!r}", storages.get(str(storage_key))
+        what, storage = f"tensor {quoted(str(key))}", storages.get(str(storage_key))
         rank, _ = _numbers(file, machine, "<iI", what)
         if storage is None or not 0 <= rank <= MAX_RANK:
             raise machine.malformed(f"{what} of rank {rank} without a storage", machine.pos)

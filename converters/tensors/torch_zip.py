@@ -13,7 +13,7 @@ import posixpath
 from pathlib import Path
 
 from zoo.converters.tensors import archive, torch_state
-from zoo.converters.tensors.mapped import DType, MappedFile, Tensor, map_file
+from zoo.converters.tensors.mapped import DType, MappedFile, Tensor, map_file, quoted
 from zoo.converters.tensors.pickle_machine import Machine, Rules, Value
 from zoo.converters.tensors.torch_globals import CALLS, Storage, refusal, storage_dtype
 from zoo.errors import Malformed, Refused, UnknownFormat
@@ -75,10 +75,10 @@ class _Storages:
         storage = Storage(key, dtype, numel, is_big_endian=self.is_big_endian)
         member = self.members.get(f"{self.prefix}data/{key}")
         if member is None and numel:
-            raise Malformed(self.file.path, f"torch archive: storage {key[:80]!r} is not in it")
+            raise Malformed(self.file.path, f"torch archive: storage {quoted(key)} is not in it")
         if member is not None:
             if member.size_bytes != storage.size_bytes:
-                what = f"storage {key[:80]!r} of {numel:,} x {dtype} has {member.size_bytes:,} bytes"
+                what = f"storage {quoted(key)} of {numel:,} x {dtype} has {member.size_bytes:,} bytes"
                 raise Malformed(self.file.path, f"torch archive: {what}", offset=member.offset)
             storage.source = archive.source(self.file, member)
         else:

@@ -209,10 +209,10 @@ def second_host() -> Iterator[Host]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, with no lock file, proxy or token of the user's, and short timeouts."""
+    """In an empty folder, with no lock file, proxy or token of the user's."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("ZOO_TIMEOUT", "1")
+    monkeypatch.setenv("ZOO_TIMEOUT", "10")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name in ("HF_ENDPOINT", "HF_TOKEN", "ZOO_OFFLINE", "ZOO_LOCK"):

@@ -151,7 +151,8 @@ def test_a_dropped_connection_goes_on_where_it_ended(host, store, make_file, tol
     assert [at for _, _, at in told.starts] == [0, 200_000, 300_000]
 
 
-def test_a_stalled_connection_goes_on_where_it_ended(host, store, make_file):
+def test_a_stalled_connection_goes_on_where_it_ended(host, store, make_file, monkeypatch):
+    monkeypatch.setenv("ZOO_TIMEOUT", "1")
     url = host.put("/a.bin", DATA, stalls=[262_144])
     assert store.fetch(make_file(DATA, url), name=NAME).read_bytes() == DATA
     assert host.ranges() == [None, "bytes=262144-"]

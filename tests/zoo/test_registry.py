@@ -208,7 +208,7 @@ def test_a_name_of_today_warns_of_nothing():
         (None, {"max_size": "1MB"}, ["emotion", "ppocr-v2-cls"]),
         ("ppocr", {"tested": True, "max_size": "20 MiB"}, ["ppocr", "ppocr-v2-cls", "ppocr-v4-det", "ppocr-v4-rec"]),
         ("ppocr", {"tested": False}, []),
-        ("minilm", {"framework": "torch"}, ["minilm-l6"]),
+        ("minilm-l6", {"framework": "torch"}, ["minilm-l6"]),
     ],
 )
 def test_filters_add_up(query, filters, expected):

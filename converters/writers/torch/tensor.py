@@ -194,7 +194,7 @@ def constant_of_shape(w: Any, input: Value, *, value: Any = None) -> Value:  # n
 def range_(w: Any, start: Value, limit: Value, delta: Value) -> Value:
     """start, start + delta, ... below limit."""
     bounds = [x.items[0] if isinstance(x, Sizes) else w.number(x) for x in (start, limit, delta)]
-    if bounds[0] == 0 and bounds[2] == 1 and isinstance(bounds[0], int):
+    if isinstance(bounds[0], int) and isinstance(bounds[2], int) and (bounds[0], bounds[2]) == (0, 1):
         return w.function(torch.arange, bounds[1], dtype=w.dtype_out(), device=w.device())
     return w.function(torch.arange, *bounds, dtype=w.dtype_out(), device=w.device())
 

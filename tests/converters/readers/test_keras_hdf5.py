@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import os
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from zoo.converters import tensors
 from zoo.converters.graph import MODULES, PATH, all_nodes, parameters
-from zoo.converters.readers import keras_hdf5
+from zoo.converters.readers import keras_config, keras_graph, keras_hdf5
 from zoo.errors import FileError, Malformed, Refused
 
 h5py = pytest.importorskip("h5py")
@@ -237,6 +239,63 @@ def test_an_architecture_that_makes_no_sense_is_an_error(tmp_path: Path, config:
     path = save(tmp_path / "x.h5", config, c__kernel=np.ones((3, 3, 5, 1)), d__bias=np.ones(1))
     with pytest.raises((Malformed, Refused)):
         keras_hdf5.read(path)
+
+
+JUNK = (
+    None,
+    True,
+    -1,
+    0,
+    1 << 70,
+    1e308,
+    "",
+    "x",
+    "linear",
+    [],
+    {},
+    [[]],
+    [None],
+    [-1, 2],
+    {"class_name": "x"},
+    ["x", 0, 0],
+)
+GOOD = functional(
+    [
+        input_([6, 6, 2]),
+        layer("Conv2D", "c", {"kernel_size": [3, 3], "strides": [2, 2], "padding": "same", "use_bias": False}, "x"),
+        layer("BatchNormalization", "b", {"axis": -1, "scale": False, "center": False}, "c"),
+        layer("ReLU", "r", {"max_value": 6.0, "negative_slope": 0.1, "threshold": 0.5}, "b"),
+        layer("ZeroPadding2D", "z", {"padding": [[1, 2], [0, 1]]}, "r"),
+        layer("AveragePooling2D", "p", {"pool_size": [2, 2], "strides": None, "padding": "same"}, "z"),
+        layer("Concatenate", "k", {"axis": 3}, "p", "p"),
+        layer("Reshape", "s", {"target_shape": [2, -1]}, "k"),
+        layer("Softmax", "o", {"axis": -1}, "s"),
+    ]
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) of a JSON value."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [place for key in keys for place in [(value, key), *places(value[key])]]
+
+
+def test_any_field_may_be_junk_and_the_error_is_clean(tmp_path: Path) -> None:
+    weights = {"c__kernel": np.ones((3, 3, 2, 4)), "b__moving_mean": np.ones(4), "b__moving_variance": np.ones(4)}
+    path = save(tmp_path / "x.h5", GOOD, **weights)
+    assert keras_hdf5.read(path).graph.outputs[0].name == "o"
+    read, stored = 0, tensors.read(path)
+    for at, junk in itertools.product(range(len(places(GOOD))), JUNK):
+        config = copy.deepcopy(GOOD)
+        container, key = places(config)[at]
+        container[key] = junk
+        try:
+            model = keras_config.model(config)
+            keras_graph.build(model, keras_hdf5.TABLE, stored, keras_graph.Origin((2, 2), "tensorflow"))
+            read += 1
+        except (keras_config.Fault, *keras_hdf5.NONSENSE):
+            pass
+    assert read > 0
 
 
 def test_only_files_with_an_architecture_are_models(tmp_path: Path) -> None:

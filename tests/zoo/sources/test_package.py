@@ -109,7 +109,7 @@ def test_a_host_without_ranges_from_the_end_is_asked_for_others(host):
     publish(host, {WHEEL: wheel()})
     answer = host.range
     host.range = lambda page, headers: answer(page, {k: v for k, v in headers.items() if "=-" not in v})
-    host.pages[f"/files/{WHEEL}"].pause_s = 0.01
+    host.pages[f"/files/{WHEEL}"].pause_s = 0.05
     assert read() == TOKENIZER
     assert [one.status for one in host.seen][:3] == [200, 200, 206]
     assert host.seen[1].sent_bytes < 400_000

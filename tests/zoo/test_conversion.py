@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import zoo
+from zoo.errors import BadInput, UsageError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lite0(zoo_home):
+    return zoo.pull("efficientnet-lite0")[0]
+
+
+def test_onnx_is_written_checked_and_runs(tmp_path):
+    made = zoo.convert("efficientnet-lite0", "onnx", tmp_path / "lite0.onnx")
+    assert made.agreement is not None and made.agreement.agrees
+    session = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    assert (1, 1000) == session.run(None, {"x": np.zeros((1, 3, 224, 224), np.float32)})[0].shape
+    assert ["lite0.onnx"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_weights_are_written_under_the_authors_names(tmp_path, name):
+    if name.endswith(".pth"):
+        pytest.importorskip("torch")
+    made = zoo.convert("efficientnet-lite0", "torch" if name.endswith(".pth") else "safetensors", tmp_path / name)
+    assert "296 tensors read back bit for bit" == made.checked
+    from safetensors.numpy import load_file
+
+    written = load_file(made.path) if name.endswith("safetensors") else zoo.weights(made.path)
+    assert (1000, 1280) == np.asarray(written["classifier.weight"]).shape
+    runner = zoo.runner(made.path, architecture="timm/tf_efficientnet_lite0")
+    assert (2, 1000) == runner.run({"x": np.zeros((2, 3, 224, 224), np.float32)})["logits"].shape
+
+
+def test_an_exported_program_holds_graph_and_weights(tmp_path):
+    torch = pytest.importorskip("torch")
+    made = zoo.convert("efficientnet-lite0", "torch", tmp_path / "lite0.pt2")
+    assert made.agreement is not None and made.agreement.agrees
+    module = torch.export.load(made.path).module()
+    assert (3, 1000) == module(torch.zeros(3, 3, 224, 224)).shape
+
+
+@pytest.mark.parametrize(
+    ("to", "out", "options", "error", "words"),
+    [
+        ("onxx", "a.onnx", {}, UsageError, "Did you mean 'onnx'"),
+        ("onnx", "a.pth", {}, BadInput, "ends with .onnx"),
+        ("onnx", "nowhere/a.onnx", {}, BadInput, "no such folder"),
+        ("onnx", "a.onnx", {"opset": 7}, UsageError, "opset"),
+        ("onnx", "a.onnx", {"dtype": "float16"}, UsageError, "dtype"),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing(tmp_path, to, out, options, error, words):
+    with pytest.raises(error, match=words):
+        zoo.convert("efficientnet-lite0", to, tmp_path / out, **options)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_verify_runs_every_framework_in_a_process_of_its_own():
+    pytest.importorskip("torch")
+    verdicts = {v.framework: v for v in zoo.verify("efficientnet-lite0")}
+    assert {"onnx", "torch"} == set(verdicts)
+    assert all(v.agrees and v.max_relative < 1e-4 and v.top1 == 1.0 for v in verdicts.values())
+
+
+def test_inspect_says_what_a_file_is(tmp_path, lite0):
+    report = zoo.inspect(lite0)
+    assert ("weights", 296) == (report.holds, len(report.tensors))
+    path = zoo.convert("efficientnet-lite0", "onnx", tmp_path / "a.onnx", check=False).path
+    report = zoo.inspect(path)
+    assert ("onnx", "model", 49) == (report.format, report.holds, report.operators["Conv"])
+    assert ("x", "float32", (3, 224, 224)) == (report.inputs[0].name, report.inputs[0].dtype, report.inputs[0].shape[1:])
+    assert "yes" == report.frameworks["onnx"]

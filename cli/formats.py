@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.cli import command as cli
 
 if TYPE_CHECKING:
-    from zoo.converters.formats import FormatRow
+    from zoo.formats import FormatRow
 
 
 @cli.command("formats", epilog="zoo formats\nzoo formats --json")

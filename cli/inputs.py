@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,8 +93,9 @@ def _lines(path: Path) -> Iterator[Input]:
 def _decoded(path: Path) -> Iterator[str]:
     is_stdin = str(path) == "-"
     try:
-        with open(sys.stdin.fileno() if is_stdin else path, encoding="utf-8-sig", closefd=not is_stdin) as file:
-            yield from file
+        with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as file:
+            for number, line in enumerate(file):
+                yield line.decode("utf-8" if number else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{'stdin' if is_stdin else path}: not UTF-8 text ({error.reason})") from error
     except OSError as error:

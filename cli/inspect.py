@@ -10,8 +10,7 @@ import click
 from zoo.cli import command as cli
 
 if TYPE_CHECKING:
-    from zoo.converters.runner import TensorSpec
-    from zoo.inspection import FileReport
+    from zoo.inspection import FileReport, TensorSpec
 
 
 @cli.command("inspect", epilog="zoo inspect model.onnx\nzoo inspect weights.pth --json")

@@ -38,7 +38,7 @@ def bind(
     """A copy of a weightless model whose parameters are initializers that hold `tensors`, lazy as they came.
 
     `rename` maps the file's names to the graph's; `unused` are names or patterns (`pooler.dense.*`) of tensors that the
-    graph has no use for. A float16 or bfloat16 tensor of a float32 parameter is widened when it is read, which is exact.
+    graph has no use for. A float16 or bfloat16 tensor of a float32 parameter is widened when read, which is exact.
 
     Raises BindError with what is missing, left over or of another shape or dtype, and the nearest names.
     """
@@ -76,8 +76,8 @@ def bind(
 def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
     """The reverse of `bind`, for a model file that holds both: (its weightless graph, its tensors by name).
 
-    A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element. Integers,
-    scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
+    A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element.
+    Integers, scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
     """
     weightless = model.clone()
     tensors: dict[str, Tensor] = {}
@@ -89,7 +89,7 @@ def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
             continue
         tensors[name] = tensor
         value.metadata_props.setdefault(PARAMETER, "parameter")
-        value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+        value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
         value.const_value = None
         del weightless.graph.initializers[name]
         if value not in weightless.graph.inputs:
@@ -118,7 +118,10 @@ def _as_dtype(tensor: Tensor, name: str, dtype: ir.DataType) -> Tensor:
     if tensor.dtype == dtype:
         return tensor
     return ir.LazyTensor(
-        lambda: ir.tensor(tensor.numpy().astype(dtype.numpy())), dtype=dtype, shape=ir.Shape(tensor.shape), name=name
+        lambda: ir.tensor(tensor.numpy().astype(dtype.numpy())),
+        dtype=dtype,
+        shape=ir.Shape(tensor.shape.numpy()),
+        name=name,
     )
 
 

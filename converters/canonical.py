@@ -1,7 +1,7 @@
 """The canonical graph: written once, read by every writer.
 
-    functions inlined, save our own; one opset (graph.OPSET); constants and shape arithmetic folded; types and shapes known;
-    nodes that do nothing and nodes that nobody reads gone.
+    functions inlined, save our own; one opset (graph.OPSET); constants and shape arithmetic folded;
+    types and shapes known; nodes that do nothing and nodes that nobody reads gone.
 
 Each pass is provably an identity on what the graph computes, and `canonical` of a canonical graph changes nothing.
 The graph is weightless here (graph.py), so a pass can neither look at a weight nor copy one.
@@ -36,7 +36,7 @@ def canonical(model: ir.Model) -> ir.Model:
     drop_zero_biases(model)
     common.DeduplicateInitializersPass()(model)
     common.RemoveUnusedNodesPass()(model)
-    common.RemoveUnusedFunctionsPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]  # onnx_ir's __init__ is untyped
     return model
 
 
@@ -53,7 +53,7 @@ def lift(model: ir.Model) -> ir.Model:
             f"the graph {model.graph.name!r} has opset {version}; this version of polyzoo reads up to {OPSET}",
             hint="Export it with an older opset, or upgrade polyzoo.",
         )
-    lifted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), OPSET))
+    lifted: ir.Model = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), OPSET))
     paths = {out.name: node.metadata_props for node in all_nodes(model.graph) for out in node.outputs}
     for node in all_nodes(lifted.graph):
         for out in node.outputs:

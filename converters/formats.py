@@ -26,7 +26,7 @@ class Format:
     module: str = ""  # of converters/readers; empty where it is only written
 
     def sniff(self, path: Path, head: bytes) -> bool:
-        """Whether a file is of this format, by its first bytes (HDF5's root has to be looked into, so by its path too)."""
+        """Whether a file is of this format, by its first bytes (and its path: HDF5's root has to be looked into)."""
         found: Callable[[Path, bytes], bool] = import_module(f"zoo.converters.readers.{self.module}").sniff
         return found(path, head)
 

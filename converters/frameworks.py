@@ -43,14 +43,16 @@ class Framework:
             raise MissingFramework(self.name, self.extra) from error
 
     def module(self, file: str) -> ModuleType:
-        """A file of the framework's folder. Raises MissingFramework, with the reason where it is installed and broken."""
+        """A file of the framework's folder. Raises MissingFramework, with the reason if it is installed and broken."""
         if not self.is_installed:
             raise MissingFramework(self.name, self.extra)
+        folder = f"zoo.converters.writers.{self.folder}"
+        importlib.import_module(folder)  # what has to be set before the framework is imported is set there
         try:
             importlib.import_module(self.package)
         except ImportError as error:
             raise MissingFramework(self.name, self.extra, why=f"its import fails: {error}") from error
-        return importlib.import_module(f"zoo.converters.writers.{self.folder}.{file}")
+        return importlib.import_module(f"{folder}.{file}")
 
 
 _ALL = (

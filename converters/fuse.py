@@ -1,7 +1,7 @@
 """Restore what exporters took apart. Each fusion is a pattern, a condition and a replacement, and an identity.
 
-A fused graph computes the same; what ONNX has no operator for stands in the domain `zoo` with its function body, so that
-the graph stays a model that every runtime takes.
+A fused graph computes the same; what ONNX has no operator for stands in the domain `zoo` with its function body,
+so that the graph stays a model that every runtime takes.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ def fuse_swish(model: ir.Model) -> int:
         if node.op_type != "Mul" or node.domain:
             continue
         for x, gate in (node.inputs, node.inputs[::-1]):
-            sigmoid = gate.producer() if gate is not None else None
-            if sigmoid is None or sigmoid.op_type != "Sigmoid" or sigmoid.inputs[0] is not x or len(gate.uses()) > 1:
+            if gate is None or (sigmoid := gate.producer()) is None:
+                continue
+            if sigmoid.op_type != "Sigmoid" or sigmoid.inputs[0] is not x or len(gate.uses()) > 1:
                 continue
             if gate in graph.outputs:
                 continue

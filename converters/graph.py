@@ -82,7 +82,8 @@ def constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
         n += 1
         unique = f"{name}_{n}"
     tensor = ir.tensor(array, name=unique)
-    value = ir.Value(name=unique, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    shape = ir.Shape(tensor.shape.numpy())
+    value = ir.Value(name=unique, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.initializers[unique] = value
     return value
 
@@ -90,9 +91,10 @@ def constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
 def load(path: Path) -> ir.Model:
     """A weightless graph from its file (`.onnx.gz`). Raises Malformed."""
     try:
-        return ir.from_proto(onnx.ModelProto.FromString(gzip.decompress(path.read_bytes())))
+        model: ir.Model = ir.from_proto(onnx.ModelProto.FromString(gzip.decompress(path.read_bytes())))
     except (OSError, EOFError, ValueError) as error:
         raise Malformed(path, f"not a gzipped ONNX graph: {error}") from error
+    return model
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -49,7 +49,7 @@ def checked(to: str, out: Path) -> Path:
 
 
 def author_tensors(model: ir.Model) -> dict[str, Tensor]:
-    """The tensors of a bound model by their author's names; all its initializers, where none is marked as a parameter."""
+    """The tensors of a bound model by their author's names; all its initializers, where none is a marked parameter."""
     marked = {name: value.const_value for name, value in parameters(model.graph).items()}
     found = marked or {name: value.const_value for name, value in model.graph.initializers.items()}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
@@ -67,7 +67,7 @@ def safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
             raise UsageError(f"safetensors has no dtype {tensor.dtype.name}, which {name!r} is of")
         header[name] = {
             "dtype": dtype,
-            "shape": [int(d) for d in tensor.shape],
+            "shape": list(tensor.shape.numpy()),
             "data_offsets": [offset, offset + tensor.nbytes],
         }
         offset += tensor.nbytes
@@ -80,7 +80,7 @@ def safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 class Staged:
-    """A folder beside `out` whose files take their places together when the block ends well, and vanish when it does not."""
+    """A folder beside `out` whose files take their places together when the block ends well, and vanish otherwise."""
 
     def __init__(self, out: Path) -> None:
         self.out = out

@@ -9,8 +9,9 @@ import numpy as np
 
 from zoo.converters.runner import Array
 
-# Largest difference over the largest magnitude of the expected output. float32 has 24 bits; a network of a hundred layers
-# sums in another order in every framework and loses some seven of them. The half formats have 11 and 8 bits to begin with.
+# Largest difference over the largest magnitude of the expected output. float32 has 24 bits; a network of a hundred
+# layers sums in another order in every framework and loses some seven of them. The half formats have 11 and 8 bits to
+# begin with.
 TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
 

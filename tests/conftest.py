@@ -1,4 +1,4 @@
-"""What all tests share: a store of their own, groups for pytest-xdist, and what a skip may mean in CI.
+"""What all tests share: a store of their own, and what a skip may mean in CI.
 
 A skip is right where a developer lacks a framework. In CI every framework is there, so that a skip is a test that
 silently no longer runs: with CI=true it fails, unless its reason names one of ALLOWED.
@@ -27,14 +27,6 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     home.mkdir(parents=True, exist_ok=True)
     os.environ["ZOO_HOME"] = str(home.resolve())
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, and share its fixtures and framework: `--dist=loadgroup` reads the mark."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def _strict(report: Report) -> Report:

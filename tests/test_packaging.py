@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ("py.typed", "registry.yaml", "architectures", "tasks/labels", "samples")  # package data, beside every module
 
-pytestmark = [pytest.mark.network, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.network
 
 
 def run(*words: str | Path, cwd: Path, **variables: str) -> str:
@@ -99,10 +100,15 @@ def test_the_wheel_installed_elsewhere_lists_what_the_checkout_lists(installed, 
 
 
 def test_the_wheel_installed_elsewhere_names_what_is_on_a_photograph(installed, tmp_path, zoo_home):
+    """Its answer is the checkout's; the numbers may differ in the last digits, as numpy's releases do in theirs."""
     photo = shutil.copy(ROOT / "zoo" / "samples" / "coffee.jpg", tmp_path)
     checkout = (sys.executable, "-c", "from zoo.cli.app import main; main()")
     words = ("run", "efficientnet-lite0", photo, "--json")
-    assert run(*checkout, *words, cwd=ROOT) == run(installed / "zoo", *words, cwd=tmp_path)
+    here = json.loads(run(*checkout, *words, cwd=ROOT))["scores"]
+    there = json.loads(run(installed / "zoo", *words, cwd=tmp_path))["scores"]
+    assert "espresso" == there[0]["label"]
+    assert [label["label"] for label in here] == [label["label"] for label in there]
+    assert [label["score"] for label in here] == pytest.approx([label["score"] for label in there])
 
 
 def test_the_wheel_installed_elsewhere_has_no_framework_and_fits_together(installed, tmp_path):

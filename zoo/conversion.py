@@ -63,7 +63,9 @@ def _onnx(model: Model, path: Path, opset: int | None, check: bool) -> tuple[str
     bound = source(model)
     have = bound.opset_imports.get("", 0)
     if opset is not None and opset != have:
-        raise UsageError(f"{model.name} has opset {have}; writing another one is not supported by this version of polyzoo yet")
+        raise UsageError(
+            f"{model.name} has opset {have}; writing another one is not supported by this version of polyzoo yet"
+        )
     save(bound, path)
     if not check:
         return "not checked", None
@@ -111,7 +113,9 @@ def _same_bytes(tensors: Any, path: Path, check: bool) -> tuple[str, None]:
     if not check:
         return "not checked", None
     back = read(path)
-    differing = [n for n, t in tensors.items() if n not in back or not _equal(np.asarray(back[n]), np.asarray(t.numpy()))]
+    differing = [
+        n for n, t in tensors.items() if n not in back or not _equal(np.asarray(back[n]), np.asarray(t.numpy()))
+    ]
     if differing or len(back) != len(tensors):
         raise Disagreement(f"{path.name}: {len(differing)} tensors read back otherwise than written: {differing[:3]}")
     return f"{len(back):,} tensors read back bit for bit", None
@@ -139,7 +143,8 @@ def _agreed(model: Model, bound: ir.Model, runner: Any) -> Agreement:
 def _accepted(agreement: Agreement, model: Model) -> Agreement:
     if not agreement.agrees:
         raise Disagreement(
-            f"{model.name}: the written model differs by {agreement.max_relative:.1e}, more than {agreement.tolerance:.0e}",
+            f"{model.name}: the written model differs by {agreement.max_relative:.1e}, "
+            f"more than {agreement.tolerance:.0e}",
             hint="Nothing was written. `zoo verify` compares the frameworks.",
         )
     return agreement

@@ -143,8 +143,9 @@ def _ask(package: Package) -> tuple[tuple[str, ...], str | None]:
     """Its devices by its own word, and why it can't be imported if it can't."""
     code = f"import json, {package.module} as m; print(json.dumps(list({ASKS.get(package.module, '[]')})))"
     try:
+        quiet = os.environ | {"ORT_DISABLE_TELEMETRY": "1"}  # converters/writers/onnx says why
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=quiet
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return (), f"{type(error).__name__}: {error}"

@@ -15,7 +15,9 @@ BATCH, LENGTH, SIDE = 2, 16, 224  # of what is free: the first axis, a text's se
 SEED = 0
 
 
-def feeds(model: ir.Model, specs: list[TensorSpec], weights: Weights | None = None, *, batch: int = BATCH) -> dict[str, Array]:
+def feeds(
+    model: ir.Model, specs: list[TensorSpec], weights: Weights | None = None, *, batch: int = BATCH
+) -> dict[str, Array]:
     """An array for each input: normal numbers; integers that are indices of what they look up, or 0 and 1.
 
     Free sizes are BATCH, LENGTH and, of pictures, what the entry's preprocessing makes, or SIDE.
@@ -70,7 +72,9 @@ def _bound(value: ir.Value | None, dims: Any) -> int:
     if value is None:
         return 2
     tables = [
-        use.node.inputs[0] for use in value.uses() if use.node.op_type == "Gather" and use.idx == 1 and use.node.inputs[0]
+        use.node.inputs[0]
+        for use in value.uses()
+        if use.node.op_type == "Gather" and use.idx == 1 and use.node.inputs[0]
     ]
     rows = [shape[0] for table in tables if (shape := dims(table))]
     return min((row for row in rows if isinstance(row, int)), default=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoo.converters.formats import FormatRow
+    from zoo.converters.formats import FormatRow as FormatRow
 
 
 def formats() -> list[FormatRow]:

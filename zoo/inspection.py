@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import BadInput, UnknownFormat
 
 if TYPE_CHECKING:
-    from zoo.converters.runner import TensorSpec
+    from zoo.converters.runner import TensorSpec as TensorSpec
 
 SHOWN = 1000  # tensors that a report lists
 
@@ -61,7 +61,7 @@ def inspect(path: str | PathLike[str]) -> FileReport:
     if any(f.sniff(file, formats.head_of(file)) for f in formats.MODELS[:-1]):
         return _model(file)
     found = container.read(file)
-    rows = tuple(TensorRow(n, str(t.dtype.numpy()), tuple(int(d) for d in t.shape)) for n, t in found.items())
+    rows = tuple(TensorRow(n, str(t.dtype.numpy()), tuple(t.shape.numpy())) for n, t in found.items())
     size_bytes, parameters = file.stat().st_size, sum(t.size for t in found.values())
     return FileReport(file, container.NAME, "weights", size_bytes, parameters, tensors=rows[:SHOWN])
 

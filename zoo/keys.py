@@ -1,4 +1,4 @@
-"""The one function that names what is built: a key of all that went into it, so that built/ can be deleted at any time."""
+"""The one function that names what is built: a key of all that went into it, so that built/ can go at any time."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """From a name to a native object: the only place that knows the whole way, and the only one that fills built/.
 
-    resolve(MODEL)       what is meant: an entry and its weights, files, or a graph        no bytes fetched
-    architecture(model)  its weightless canonical graph                                    no bytes fetched, for an entry
-    source(model)        its graph with its weights, as they came                          fetched and bound
-    canonical_of(model)  the same in canonical form and fused: what writers take
+- `resolve(MODEL)`: what is meant: an entry and its weights, files, or a graph; no bytes fetched
+- `architecture(model)`: its weightless canonical graph; no bytes fetched, for an entry
+- `source(model)`: its graph with its weights, as they came; fetched and bound
+- `canonical_of(model)`: the same in canonical form and fused: what writers take
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from zoo import registry
 from zoo.errors import BadInput, UnknownModel, UsageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zoo.progress import Progress
     from zoo.tasks.processor import Processor
 
-    ModelLike = str | PathLike[str] | Sequence[str | PathLike[str]] | onnx.ModelProto | ir.Model
+    ModelLike: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]] | onnx.ModelProto | ir.Model
 
 FORMS = "a registry name, a path to a model file, an onnx.ModelProto or an onnx_ir.Model"
 
@@ -38,7 +38,8 @@ FORMS = "a registry name, a path to a model file, an onnx.ModelProto or an onnx_
 class Changes(TypedDict, total=False):
     """What every verb can change of a model."""
 
-    architecture: Any  # for a file that holds weights alone: a registry name, an architecture's name, a model file, a graph
+    # for a file that holds weights alone: a registry name, an architecture's name, a model file or a graph
+    architecture: Any
     num_classes: int
     in_chans: int
     input_size: int | tuple[int, int]
@@ -60,7 +61,7 @@ class Model:
 def resolve(model: ModelLike, **changes: Unpack[Changes]) -> Model:
     """What `model` means. A registry name goes before a file of that name; `./name` is the file.
 
-    Raises UnknownModel with the nearest names, BadInput for what is none of the forms, UsageError for an unknown change.
+    Raises UnknownModel with the nearest names, BadInput for what is none of the forms, UsageError for unknown changes.
     """
     architecture = _checked(changes)
     if isinstance(model, str) and not _is_path(model):
@@ -95,7 +96,7 @@ def _checked(changes: Changes) -> str | Path | ir.Model | None:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a string means a file: it is none of the registry's names, and there is one or it is written as a path."""
+    """Whether a string means a file: it is written as a path, or is none of the registry's names and there is one."""
     if text.startswith((".", "/", "~")):
         return True
     return not registry.is_known(text.partition(":")[0]) and Path(text).exists()
@@ -105,10 +106,13 @@ def _graph_of(model: Any) -> ir.Model:
     if type(model).__name__ == "ModelProto":
         import onnx_ir as ir
 
-        return ir.from_proto(model)
-    if type(model).__module__.startswith("onnx_ir") and type(model).__name__ == "Model":
-        return model
-    raise BadInput(f"a {type(model).__module__}.{type(model).__name__} is no model that can be opened: expected {FORMS}")
+        graph: ir.Model = ir.from_proto(model)
+        return graph
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if kind.startswith("onnx_ir") and type(model).__name__ == "Model":
+        given: ir.Model = model
+        return given
+    raise BadInput(f"a {kind} is no model that can be opened: expected {FORMS}")
 
 
 # ---- the graph
@@ -127,12 +131,14 @@ def pull(name: str, *, progress: Progress | None = None) -> list[Path]:
 
 
 def _fetched(model: Model, *, progress: Progress | None = None) -> dict[str, list[Path]]:
-    """role -> paths of an entry's files, in the store."""
+    """The paths of an entry's files, in the store, by role."""
     assert model.entry is not None and model.weights is not None
     store, weights = default_store(), model.weights
     progress = progress or _progress(store, model)
     name = model_name(model.entry, weights)
-    return {role: [store.fetch(f, name=name, progress=progress) for f in files] for role, files in weights.files.items()}
+    return {
+        role: [store.fetch(f, name=name, progress=progress) for f in files] for role, files in weights.files.items()
+    }
 
 
 def _progress(store: Store, model: Model) -> Progress | None:
@@ -316,7 +322,8 @@ def runner(
 
     target, what = find(framework), resolve(model, **changes)
     if compile not in ("auto", "none"):
-        raise UsageError(f"compile={compile!r} is not supported by this version of polyzoo yet", hint="Known: auto, none.")
+        problem = f"compile={compile!r} is not supported by this version of polyzoo yet"
+        raise UsageError(problem, hint="Known: auto, none.")
     if framework != "onnx":
         bound = canonical_of(what, framework)
         native = load(bound, framework, dtype=dtype) if dtype else target.module("writer").write(bound)
@@ -355,20 +362,18 @@ def _is_onnx(model: Model) -> bool:
 
 def _built(model: Model) -> Path:
     """The folder with the graph as ONNX Runtime has optimised it for this processor; made where it is missing."""
-    import onnxruntime
-
+    from zoo.converters.writers.onnx import runner as ort
     from zoo.keys import key
 
     store, files = default_store(), _fetched(model)
     facts = {
-        "framework": ["onnxruntime", onnxruntime.__version__],
+        "framework": ["onnxruntime", ort.version()],
         "digests": {role: [path.name for path in paths] for role, paths in files.items()},
         "recipe": _recipe(model),
     }
     name = key("onnx", facts)
     if (folder := store.built(name)) is not None:
         return folder
-    from zoo.converters.writers.onnx import runner as ort
     from zoo.converters.writers.onnx.writer import save
 
     with store.build(name) as folder:
@@ -489,10 +494,3 @@ def predictor(
         runners = {part: runner(name, framework, **options) for part, name in what.entry.parts.items()}
         return Predictor(runners, made, batch_size=batch_size)  # type: ignore[arg-type]
     return Predictor(runner(model, framework, **options), made, batch_size=batch_size)  # type: ignore[arg-type]
-
-
-def formats() -> list[Any]:
-    """The rows of `zoo formats`: every file format that is read or written."""
-    from zoo.converters import formats as table
-
-    return list(table.rows())

@@ -284,6 +284,8 @@ IMAGE = {
     "name": text,
 }
 TEXT = {"max_length": whole, "pad": text, "names": table(one_of("input_ids", "attention_mask", "token_type_ids"))}
+_image = record(IMAGE, required=("interpolation", "mean", "std"))
+_text = record(TEXT, required=("max_length",))
 OUTPUT = {
     "name": text,
     "names": listing(text),
@@ -315,7 +317,7 @@ WEIGHTS_FIELDS = {
     "license": record({"weights": license_id, "code": license_id, "dataset": license_id, "stated": text}),
     "dataset": _name,
     "metrics": table(percent),
-    "input": record({"image": record(IMAGE), "text": record(TEXT)}),
+    "input": record({"image": _image, "text": _text}),
     "output": record(OUTPUT),
     "tested": day,
     "unavailable": day,

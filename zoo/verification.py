@@ -53,7 +53,7 @@ def verify(
         raise UsageError("bisect= is not supported by this version of polyzoo yet")
     if isinstance(frameworks, str):
         frameworks = [frameworks]
-    named = [framework(name) for name in frameworks] if frameworks else [f for f in FRAMEWORKS.values() if f.is_installed]
+    named = [framework(name) for name in frameworks or ()] or [f for f in FRAMEWORKS.values() if f.is_installed]
     for one in named:
         one.version  # noqa: B018 - raises MissingFramework before any work
     what = resolve(model, **changes)
@@ -68,18 +68,15 @@ def verify(
 def _prepare(model: Model, folder: Path) -> None:
     """The inputs, the reference's outputs, and for a graph in memory its file."""
     import numpy as np
-    import onnxruntime as ort
 
-    from zoo.converters.writers.onnx.runner import open_session, options
+    from zoo.converters.writers.onnx.runner import open_plain
     from zoo.converters.writers.onnx.writer import save
     from zoo.examples import feeds
 
     bound = source(model)
     examples = feeds(bound, specs_of(bound)[0], model.weights)
     path = save(bound, folder / "model.onnx")[0]
-    plain = options()
-    plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    expected = open_session(path, device="cpu", settings=plain).run(examples)
+    expected = open_plain(path).run(examples)
     np.savez(folder / "inputs.npz", **examples)
     np.savez(folder / "expected.npz", **expected)
     job: Any = str(path)
@@ -98,9 +95,8 @@ def _verdict(model: Model, framework: str, version: str, folder: Path) -> Verdic
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return Verdict(model.name, framework, version, False, None, None, None, None, problem=said)
     found = compare(_arrays(folder / "expected.npz"), _arrays(outputs))
-    return Verdict(
-        model.name, framework, version, found.agrees, found.max_absolute, found.max_relative, found.top1, found.tolerance
-    )
+    numbers = found.max_absolute, found.max_relative, found.top1, found.tolerance
+    return Verdict(model.name, framework, version, found.agrees, *numbers)
 
 
 def _arrays(path: Path) -> dict[str, Any]:

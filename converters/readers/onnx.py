@@ -16,7 +16,7 @@ FIELDS = frozenset({*range(1, 9), 14, 20, 25, 26})  # of ModelProto (onnx.proto)
 
 
 def sniff(path: Path, head: bytes) -> bool:
-    """Whether the file can be a ModelProto: protobuf has no magic number, so its first field must be one of the message's."""
+    """Whether the file can be a ModelProto: its first field is the message's; protobuf has no magic number."""
     return len(head) > 2 and (head[0] >> 3) in FIELDS and (head[0] & 7) in (0, 2)
 
 
@@ -31,7 +31,7 @@ def read(path: Path) -> ir.Model:
     for tensor in _tensors(proto.graph):
         _check(tensor, path)
     try:
-        model = ir.from_proto(proto)
+        model: ir.Model = ir.from_proto(proto)
     except Exception as error:  # noqa: BLE001 - onnx_ir's deserialiser raises whatever the message makes it trip over
         raise Malformed(path, f"not a well-formed ONNX graph: {error}") from error
     for value in model.graph.initializers.values():
@@ -56,7 +56,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for body in ([attribute.g] if attribute.HasField("g") else [*attribute.graphs]):
+            for body in [attribute.g] if attribute.HasField("g") else [*attribute.graphs]:
                 yield from _tensors(body)
 
 
@@ -77,11 +77,13 @@ def _check(tensor: onnx.TensorProto, path: Path) -> None:
     facts = {entry.key: entry.value for entry in tensor.external_data}
     location = facts.get("location", "")
     inside = PurePosixPath(location)
-    if not location or inside.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in inside.parts or "\\" in location:
+    is_absolute = inside.is_absolute() or PureWindowsPath(location).is_absolute()
+    if not location or is_absolute or ".." in inside.parts or "\\" in location:
         raise Refused(path, f"tensor {tensor.name!r} keeps its data in {location!r}, outside the model's folder")
     file = path.parent / inside
     if path.parent.resolve() not in file.resolve().parents:
-        raise Refused(path, f"tensor {tensor.name!r} keeps its data in {location!r}, which leads outside the model's folder")
+        what = f"tensor {tensor.name!r} keeps its data in {location!r}, which leads outside the model's folder"
+        raise Refused(path, what)
     if not file.is_file():
         raise Malformed(path, f"tensor {tensor.name!r} keeps its data in {location!r}, and there is no such file")
     try:
@@ -91,7 +93,8 @@ def _check(tensor: onnx.TensorProto, path: Path) -> None:
     need = -(-elements * ir.DataType(tensor.data_type).bitwidth // 8)
     length = need if length < 0 else length
     if offset < 0 or length != need or offset + length > file.stat().st_size:
-        raise Malformed(path, f"tensor {tensor.name!r}: bytes {offset:,} to {offset + need:,} are not all in {location!r}")
+        what = f"tensor {tensor.name!r}: bytes {offset:,} to {offset + need:,} are not all in {location!r}"
+        raise Malformed(path, what)
 
 
 def _beside(tensor: ir.ExternalTensor, path: Path) -> ir.ExternalTensor:

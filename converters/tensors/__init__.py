@@ -38,7 +38,7 @@ class Container(Protocol):
         """Names to tensors. Raises FileError."""
 
 
-# In the order in which they are asked. Every zip archive may be torch's, so npz is asked before it.
+# In the order in which they are asked; no two say yes to one file.
 CONTAINERS: tuple[Container, ...] = (safetensors, npz, torch_zip, torch_legacy, hdf5, npy, torch_tar, sharded)
 
 WRAPPERS = ("module.", "_orig_mod.")  # torch.nn.DataParallel and torch.compile

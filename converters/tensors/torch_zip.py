@@ -20,12 +20,15 @@ from zoo.errors import Malformed, Refused, UnknownFormat
 
 NAME = "torch"
 EXTENSIONS = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
+MEMBERS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", "constants.pkl")
 MAX_PICKLE_BYTES = 1 << 28
 
 
 def sniff(head: bytes) -> bool:
-    """Is it a zip archive? Whether torch wrote it shows only in its directory, at the end."""
-    return head.startswith(b"PK\3\4")
+    """Is it a zip archive that begins with a member of torch's, in whatever order somebody packed it again?"""
+    size = int.from_bytes(head[26:28], "little")
+    folder, name = posixpath.split(head[30 : 30 + size].decode("utf-8", "replace"))
+    return head[:4] == b"PK\3\4" and (name in MEMBERS or not name or posixpath.basename(folder) in ("data", ".data"))
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -115,8 +115,8 @@ def write(graph: ir.Graph, writer: Writer) -> Any:
                 raise
             except Exception as error:
                 raise HubError(
-                    f"{node.op_type} {node.name!r} of {graph.name!r} could not be lowered to {writer.lowers.framework}: "
-                    f"{type(error).__name__}: {error}",
+                    f"{node.op_type} {node.name!r} of {graph.name!r} could not be lowered "
+                    f"to {writer.lowers.framework}: {type(error).__name__}: {error}",
                     hint="Please report this, with the model if you can.",
                 ) from error
         values.update(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False))
@@ -124,7 +124,7 @@ def write(graph: ir.Graph, writer: Writer) -> Any:
 
 
 def plain(attr: ir.Attr) -> Any:
-    """An attribute as plain Python: int, float (the shortest that is the same float32), str, bytes, list, tensor or graph."""
+    """An attribute as plain Python: int, float (shortest of the same float32), str, bytes, list, tensor or graph."""
     if attr.type == ir.AttributeType.FLOAT:
         return shortest(attr.as_float())
     if attr.type == ir.AttributeType.FLOATS:

@@ -192,7 +192,7 @@ net-{i}:
       files: {{weights: [{{path: a.pth, size: 102540417, sources: [https://example.org/a.pth]}}]}}
       dataset: imagenet-1k
       metrics: {{top1: 80.858, top5: 95.434}}
-      input: {{image: {{size: [224, 224], resize: 232, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}}}
+      input: {{image: {{size: [224, 224], interpolation: bilinear, mean: [0.485, 0.456, 0.406], std: [0.2, 0.2, 0.2]}}}}
 """
     (tmp_path / "big.yaml").write_text("".join(entry.format(i=i) for i in range(2000)))
     monkeypatch.setenv("ZOO_CATALOGS", str(tmp_path / "big.yaml"))

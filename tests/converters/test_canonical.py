@@ -54,7 +54,8 @@ def test_two_free_sizes_that_stay_where_they_are_are_copied(graph, same):
         ("y = Transpose<perm = [0, 1, 2]>(x)", "axes in their order"),
         ("y = Concat<axis = 0>(x)", "one alone"),
         (
-            "s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {9223372036854775807}>() y = Slice(x, s, e, s)",
+            "s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {9223372036854775807}>()"
+            " y = Slice(x, s, e, s)",
             "all",
         ),
         ("f = Constant<value_float = 0.0>() c = CastLike(x, f) y = Identity(c)", "cast like its own dtype"),
@@ -70,11 +71,12 @@ def test_a_node_that_gives_back_its_input_goes(graph, same, node, why):
 @pytest.mark.parametrize(
     "node",
     [
-        "s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {2}>() a = Constant<value = int64[1] {1}>() y = Slice(x, s, e, a)",
+        "s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {2}>()"
+        " a = Constant<value = int64[1] {1}>() y = Slice(x, s, e, a)",
         "y = Transpose<perm = [0, 2, 1]>(x)",
         "p = Constant<value = int64[6] {0,0,0,0,1,0}>() y = Pad(x, p)",
-        "r = Constant<value = int64[1] {-1}>() s = Constant<value = int64[1] {5}>() e = Constant<value = int64[1] {-99}>()"
-        " a = Constant<value = int64[1] {2}>() y = Slice(x, s, e, a, r)",
+        "r = Constant<value = int64[1] {-1}>() s = Constant<value = int64[1] {5}>()"
+        " e = Constant<value = int64[1] {-99}>() a = Constant<value = int64[1] {2}>() y = Slice(x, s, e, a, r)",
     ],
 )
 def test_a_node_that_does_something_stays(graph, same, node):

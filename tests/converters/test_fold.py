@@ -29,7 +29,8 @@ def test_constants_are_computed_by_the_reference_evaluator(graph, same):
 
 @pytest.mark.parametrize("op", ["RandomNormal<shape = [2]>()", "RandomUniformLike(x)", "Bernoulli(x)"])
 def test_what_is_random_is_never_folded(graph, op):
-    text = f"agraph (float[2] z) => (float[2] y) {{ x = Constant<value = float[2] {{0.5, 0.5}}>() r = {op} y = Add(z, r) }}"
+    nodes = f"x = Constant<value = float[2] {{0.5, 0.5}}>() r = {op} y = Add(z, r)"
+    text = f"agraph (float[2] z) => (float[2] y) {{ {nodes} }}"
     model = graph(text)
     fold.fold_constants(model)
     assert 2 == len(model.graph)

@@ -48,7 +48,8 @@ def test_a_weight_that_is_no_parameter_is_left_alone(graph):
 
 
 def test_a_sum_that_is_no_bias_is_left_alone(graph, same):
-    text = f"{HEAD.replace('float[4] b', 'float[5, 4] b')} {{ t = Transpose<perm = [1, 0]>(w) m = MatMul(x, t) y = Add(m, b) }}"
+    head = HEAD.replace("float[4] b", "float[5, 4] b")
+    text = f"{head} {{ t = Transpose<perm = [1, 0]>(w) m = MatMul(x, t) y = Add(m, b) }}"
     fused = fuse(marked(graph(text)))
     assert ["LinearNoBias", "Add"] == [node.op_type for node in fused.graph]
     same(graph(text), fused, FEEDS | {"b": np.ones((5, 4), np.float32)})

@@ -42,7 +42,7 @@ def every() -> Iterator[tuple[str, bytes, str]]:
     yield "both sizes lie", patched(good, entry, 20, "<2I", 1 << 30, 1 << 30), "directory begins before they end"
     yield "a member beyond the file", patched(good, entry, 42, "<I", 1 << 30), "doesn't begin where"
     yield "a member inside another", patched(good, entry, 42, "<I", 12), "doesn't begin where"
-    yield "another name at the member", good.replace(b"x/data.pkl", b"x/late.pkl", 1), "another name at its beginning"
+    yield "another name at the member", good.replace(b"x/data/0", b"x/late/0", 1), "another name at its beginning"
     yield "no end record", good[:-10], "no end record"
     yield "half a file", good[: len(good) // 2], "no end record"
     yield "a directory beyond the file", patched(good, end, 16, "<I", 1 << 31), "doesn't fit the file"

@@ -72,5 +72,6 @@ def test_inspect_says_what_a_file_is(tmp_path, lite0):
     path = zoo.convert("efficientnet-lite0", "onnx", tmp_path / "a.onnx", check=False).path
     report = zoo.inspect(path)
     assert ("onnx", "model", 49) == (report.format, report.holds, report.operators["Conv"])
-    assert ("x", "float32", (3, 224, 224)) == (report.inputs[0].name, report.inputs[0].dtype, report.inputs[0].shape[1:])
+    image = report.inputs[0]
+    assert ("x", "float32", (3, 224, 224)) == (image.name, image.dtype, image.shape[1:])
     assert "yes" == report.frameworks["onnx"]

@@ -27,7 +27,7 @@ net:
       license: {weights: Apache-2.0, stated: package}
       dataset: imagenet-1k
       metrics: {top1: 80.858}
-      input: {image: {size: [224, 224], resize: 232, mean: [0.5, 0.5, 0.5]}}
+      input: {image: {size: [224, 224], resize: 232, interpolation: bilinear, mean: [0.5], std: [1]}}
       tested: 2026-01-31
 """
 
@@ -52,7 +52,8 @@ def test_a_sound_entry_becomes_the_values_that_it_states():
         entry.aliases,
     )
     assert ("2026-01-31", 102540417, "permissive") == (str(weights.tested), weights.size_bytes, weights.license.kind)
-    assert {"image": {"size": [224, 224], "resize": 232, "mean": [0.5, 0.5, 0.5]}} == weights.input
+    expected = {"size": [224, 224], "resize": 232, "interpolation": "bilinear", "mean": [0.5], "std": [1]}
+    assert {"image": expected} == weights.input
     assert weights.of("weights")[0].pin == "whole SHA-256"
     assert weights.of("tokenizer") == ()
 
@@ -116,7 +117,14 @@ MISTAKES = [  # (what stands there, what it becomes, line, field, words of the m
     ("80.858", "good", 19, "weights.v1.metrics.top1", "expected a number, found the text 'good'"),
     ("resize: 232", "rezise: 232", 20, "weights.v1.input.image.rezise", "Did you mean 'resize'"),
     ("[224, 224]", "[224]", 20, "weights.v1.input.image.size", "expected 2 items, found 1"),
-    ("resize: 232", "interpolation: cubic", 20, "weights.v1.input.image.interpolation", "Did you mean 'bicubic'"),
+    (
+        "interpolation: bilinear",
+        "interpolation: cubic",
+        20,
+        "weights.v1.input.image.interpolation",
+        "Did you mean 'bicubic'",
+    ),
+    (", std: [1]", "", 20, "weights.v1.input.image.std", "missing"),
     ("2026-01-31", "yesterday", 21, "weights.v1.tested", "expected a day such as 2026-01-31"),
     ("  architecture: timm/resnet50\n", "", 10, "weights.v1.files.weights", "need the entry's field 'architecture'"),
     ("        weights:\n", "        model:\n", 11, "weights.v1.files.model", "a model file has its own graph"),

@@ -109,11 +109,12 @@ class Under(torch.nn.Module):
         return module(**{k: v for k, v in kwargs.items() if v is not None})
 
 
-BUILDERS: dict[str, Callable[[str, Mapping[str, Any]], Source]] = {"torchvision": _torchvision, "timm": _timm, "hf": _hf}
+Builder = Callable[[str, Mapping[str, Any]], Source]
+BUILDERS: dict[str, Builder] = {"torchvision": _torchvision, "timm": _timm, "hf": _hf}
 
 
-# Dropout and stochastic depth are gone from an eval-mode export: while a graph is made, these modules call an operator of
-# our own that the exporter can't see through, and that is translated into ONNX's Dropout and into zoo::StochasticDepth.
+# Dropout and stochastic depth are gone from an eval-mode export: while a graph is made, these modules call an operator
+# of our own that the exporter can't see through, and that is translated into ONNX's Dropout and zoo::StochasticDepth.
 
 
 @torch.library.custom_op("zoo::dropout", mutates_args=())
@@ -146,7 +147,8 @@ onnx.defs.register_schema(STOCHASTIC_DEPTH)  # the exporter looks operators up h
 
 
 def _dropout_to_onnx(x: Any, p: float) -> Any:
-    output, _mask = op.Dropout(x, op.Constant(value_float=float(p)))
+    ratio: Any = op.Constant(value_float=float(p))
+    output, _mask = op.Dropout(x, ratio)
     return output
 
 
@@ -197,7 +199,8 @@ def export(source: Source) -> ir.Model:
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave nothing")
-    return program.model
+    model: ir.Model = program.model
+    return model
 
 
 def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
@@ -251,7 +254,7 @@ def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
 
 
 def tree(module: torch.nn.Module) -> dict[str, Any]:
-    """path -> class of every module below the root, or [class, constructor arguments] of a parameterless one of torch.nn."""
+    """The class of every module by its path; [class, constructor arguments] of a parameterless one of torch.nn."""
     rows: dict[str, Any] = {"": _class(module)}
     for path, child in module.named_modules():
         constants = {k: getattr(child, k) for k in getattr(child, "__constants__", ()) if hasattr(child, k)}
@@ -293,7 +296,7 @@ def mark_head_and_stem(model: ir.Model) -> None:
 
 
 def check(model: ir.Model, source: Source) -> float:
-    """The largest error of the bound graph in ONNX Runtime against the publisher's module, at other sizes than exported."""
+    """The largest error of the bound graph in ONNX Runtime against the publisher's module, at sizes not exported."""
     import onnxruntime
 
     state = {k: v.numpy() for k, v in source.module.state_dict().items()}
@@ -315,7 +318,9 @@ def check(model: ir.Model, source: Source) -> float:
 def _resized(x: torch.Tensor, batch: int, step: int, free: Mapping[int, str]) -> torch.Tensor:
     grow = {"height": 64, "width": 32, "sequence": 4}
     shape = [batch, *(n + step * grow.get(free.get(i, ""), 0) for i, n in enumerate(x.shape) if i > 0)]
-    return torch.randn(shape) if x.is_floating_point() else torch.randint(1, 100, shape) if x.max() > 1 else torch.ones(shape, dtype=x.dtype)
+    if x.is_floating_point():
+        return torch.randn(shape)
+    return torch.randint(1, 100, shape) if x.max() > 1 else torch.ones(shape, dtype=x.dtype)
 
 
 def make(name: str, recipe: Mapping[str, Any]) -> Path:

@@ -1,4 +1,7 @@
-"""ONNX Runtime as a Runner. Imports numpy and ONNX Runtime alone: `zoo run` of something already built comes through here."""
+"""ONNX Runtime as a Runner.
+
+Imports numpy and ONNX Runtime alone: `zoo run` of something already built comes through here.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +109,11 @@ def providers(device: str) -> list[Any]:
     return [(provider, {"device_id": index}) if index else provider]
 
 
+def version() -> str:
+    """ONNX Runtime's own."""
+    return str(ort.__version__)
+
+
 def is_cpu(device: str) -> bool:
     """Whether a device means the processor here."""
     return providers(device) == ["CPUExecutionProvider"]
@@ -125,7 +133,7 @@ def options(threads: int | None = None) -> ort.SessionOptions:
 def open_session(
     source: Path | bytes, *, device: str = "auto", settings: ort.SessionOptions | None = None
 ) -> OnnxRunner:
-    """A Runner of a model file (external data beside it) or of a serialised model, on a device, or an error that says why."""
+    """A Runner, on a device, of a model file (external data beside it) or a serialised model; or an error with why."""
     wanted = providers(device)
     settings = settings or options()
     try:
@@ -155,6 +163,13 @@ def optimise(source: Path, folder: Path) -> None:
         "session.optimized_model_external_initializers_min_size_in_bytes", str(SMALL_BYTES)
     )
     open_session(source, device="cpu", settings=settings)
+
+
+def open_plain(path: Path) -> OnnxRunner:
+    """A Runner of a model file as it stands, on the processor, with nothing optimised: the reference."""
+    settings = options()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return open_session(path, device="cpu", settings=settings)
 
 
 def open_built(folder: Path, *, device: str = "auto", threads: int | None = None) -> OnnxRunner:

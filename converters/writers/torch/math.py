@@ -1,4 +1,7 @@
-"""ONNX's math operators in torch's words. Signatures are ONNX's (opset graph.OPSET): inputs by position, attributes by keyword."""
+"""ONNX's math operators in torch's words.
+
+Signatures are ONNX's (opset graph.OPSET): inputs by position, attributes by keyword.
+"""
 
 # ruff: noqa: N803 - the names are the specification's
 

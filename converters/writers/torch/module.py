@@ -1,7 +1,7 @@
 """The native module: torch.fx GraphModules nested as the author's modules are, each with a forward of its own.
 
-A flat forward of a ResNet-50 has 175 lines and leaves `model.layer4` without one, so that no forward hook fires there and
-`nn.Sequential(*model.children())` computes nothing. `nested` cuts the flat graph along the author's tree.
+A flat forward of a ResNet-50 has 175 lines and leaves `model.layer4` without one, so that no forward hook fires there
+and `nn.Sequential(*model.children())` computes nothing. `nested` cuts the flat graph along the author's tree.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def assign_owners(root: nn.Module, graph: fx.Graph) -> None:
 def read_where_used(root: nn.Module, graph: fx.Graph) -> None:
     """Read parameters and constants right before their first use, where a person would write it.
 
-    A constant belongs to each module that uses it. A parameter is read by the module that holds both it and its user, and
-    handed down from there.
+    A constant belongs to each module that uses it. A parameter is read by the module that holds both it and its user,
+    and handed down from there.
     """
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         owner = str(node.target).rpartition(".")[0]

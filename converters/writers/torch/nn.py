@@ -126,7 +126,7 @@ def conv_transpose(
     strides, dilations = list(strides or [1] * n), list(dilations or [1] * n)
     extra = list(output_padding or [0] * n)
     begins, ends = _transposed_pads(w, auto_pad, pads, output_shape, shape[2:], strides, dilations, extra)
-    # torch cuts the same from both sides: what ONNX cuts more at the end is cut afterwards, what it cuts less is put back
+    # torch cuts the same from both sides: what ONNX cuts more at the end is cut afterwards, what less is put back
     common = begins if all(e >= b for b, e in zip(begins, ends, strict=True)) else [0] * n
     arguments = {"stride": _one(strides), "padding": _one(common), "dilation": _one(dilations), "groups": group}
     arguments["output_padding"] = _one(extra)
@@ -186,7 +186,7 @@ def batch_normalization(
     momentum: float = 0.9,
     training_mode: int = 0,
 ) -> Value:
-    """(X - mean) / sqrt(var + epsilon) * scale + B, a channel at a time. ONNX's momentum is what torch's leaves over."""
+    """(X - mean) / sqrt(var + epsilon) * scale + B, a channel at a time. ONNX's momentum is what torch's leaves."""
     shape, rank = w.shape(scale), w.rank_in(0)
     if training_mode:
         raise HubError("BatchNormalization in training mode: export the model for inference, and train what comes out")

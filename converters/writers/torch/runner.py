@@ -62,7 +62,7 @@ def from_numpy(array: Array) -> torch.Tensor:
 
 
 def to_numpy(value: Any) -> Any:
-    """A tensor as an array (bfloat16 and float8 as ml_dtypes has them); sequences as lists, what is no tensor as it is."""
+    """A tensor as an array (bfloat16 and float8 as ml_dtypes has them); sequences as lists, others as they are."""
     if isinstance(value, (list, tuple)):
         return [to_numpy(v) for v in value]
     if not isinstance(value, torch.Tensor):

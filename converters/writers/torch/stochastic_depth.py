@@ -7,7 +7,7 @@ from torch import nn
 
 
 class StochasticDepth(nn.Module):
-    """While training, drops whole samples (`row`) or the whole batch (`batch`) with probability p, and scales up the rest."""
+    """While training, drops samples (`row`) or the whole batch (`batch`) with probability p, and scales up the rest."""
 
     def __init__(self, p: float, mode: str) -> None:
         super().__init__()

@@ -245,7 +245,7 @@ def gather_nd(w: Any, data: Value, indices: Value, *, batch_dims: int = 0) -> Va
     """Data at points: the last axis of indices [..., k] counts the axes that a point names."""
     if batch_dims:
         raise HubError("GatherND with batch dimensions")
-    depth = (w.shape_in(1) or ())[-1]
+    depth = (w.shape_in(1) or (None,))[-1]
     if not isinstance(depth, int):
         raise HubError("GatherND whose points have no fixed length")
     x = w.tensor_of(data)
@@ -255,7 +255,7 @@ def gather_nd(w: Any, data: Value, indices: Value, *, batch_dims: int = 0) -> Va
 @lowers("ScatterND")
 def scatter_nd(w: Any, data: Value, indices: Value, updates: Value, *, reduction: str = "none") -> Value:
     """A copy of data with updates put at points."""
-    depth = (w.shape_in(1) or ())[-1]
+    depth = (w.shape_in(1) or (None,))[-1]
     if reduction not in ("none", "add") or not isinstance(depth, int):
         raise HubError(f"ScatterND with reduction {reduction!r} or points of no fixed length")
     return torch.index_put(data, tuple(indices[..., i] for i in range(depth)), updates, accumulate=reduction == "add")
@@ -278,7 +278,8 @@ def pad(
     names = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if rank - len(flat) // 2 > 2 or len(flat) > 6:
         raise HubError(
-            f"Pad by {mode} of {len(flat) // 2} axes of {rank}: torch pads the last three of five, two of four, one of three"
+            f"Pad by {mode} of {len(flat) // 2} axes of {rank}: "
+            "torch pads the last three of five, two of four, one of three"
         )
     return F.pad(data, flat, mode=names[mode])
 

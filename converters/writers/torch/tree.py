@@ -48,7 +48,7 @@ def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
 
 
 def plant(model: ir.Model) -> nn.Module:
-    """The tree of a bound model with every parameter and buffer in its place, in the order of the author's state_dict."""
+    """The tree of a bound model, every parameter and buffer in its place, in the order of the author's state_dict."""
     classes = modules(model)
     root = Scope(short(classes.get("", ("Model", {}))[0]))
     for path, (cls, _) in classes.items():
@@ -88,7 +88,7 @@ def _scope(root: nn.Module, path: str, cls: str = "") -> nn.Module:
 
 
 def place(root: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put a layer where a scope stood; what the scope held besides the layer's own (an activation inside a norm) stays."""
+    """Put a layer where a scope stood; what the scope held besides (an activation inside a norm) stays."""
     parent_path, _, name = path.rpartition(".")
     parent = root.get_submodule(parent_path)
     old = parent._modules[name]

@@ -19,8 +19,12 @@ from torch import fx, nn
 
 from zoo.converters.graph import is_parameter, module_path, modules
 from zoo.converters.writers import driver
-from zoo.converters.writers.torch import logical, lowers, math, reduction, tensor  # noqa: F401 - each fills `lowers`
+from zoo.converters.writers.torch import logical as logical_group  # noqa: F401 - each group fills `lowers`
+from zoo.converters.writers.torch import lowers
+from zoo.converters.writers.torch import math as math_group  # noqa: F401
 from zoo.converters.writers.torch import nn as nn_group  # noqa: F401
+from zoo.converters.writers.torch import reduction as reduction_group  # noqa: F401
+from zoo.converters.writers.torch import tensor as tensor_group  # noqa: F401
 from zoo.converters.writers.torch.module import nested
 from zoo.converters.writers.torch.sizes import SIZES, Sizes
 from zoo.converters.writers.torch.tree import complete, place, plant, short, to_tensor, without_weights
@@ -115,7 +119,7 @@ class TorchWriter:
         return self.proxy("placeholder", identifier(value.name or "input"))
 
     def initializer(self, value: ir.Value) -> Value:
-        """A parameter or buffer by its path; a scalar constant as a Python number; any other as a buffer that is not saved."""
+        """A parameter or buffer by its path; a scalar constant as a Python number; others as unsaved buffers."""
         name, tensor = value.name or "constant", value.const_value
         if tensor is None:
             raise ValueError(f"initializer {name!r} has no data")
@@ -286,7 +290,7 @@ class TorchWriter:
         return torch_dtype(dtype)
 
     def tensor(self, x: Value, like: Sequence[Value]) -> Value:
-        """A Python number as a tensor, for a function that takes no numbers; on the device of the first tensor of `like`."""
+        """A Python number as a tensor, for a function that takes none; on the device of the first tensor of `like`."""
         if isinstance(x, fx.Proxy):
             return x
         near = next(v for v in like if isinstance(v, fx.Proxy))
@@ -299,8 +303,8 @@ class TorchWriter:
     def layer(self, cls: type[nn.Module], x: Value, arguments: Mapping[str, Any], **tensors: Value) -> fx.Proxy | None:
         """Call a layer of torch's that takes `tensors` as its own parameters; None unless they fit as they are.
 
-        They fit when each is a parameter of the author's named `<path>.<field>`, with one path for all, of the shape and
-        in the place that the layer has.
+        They fit when each is a parameter of the author's named `<path>.<field>`, with one path for all, of the shape
+        and in the place that the layer has.
         """
         given = {field: t for field, t in tensors.items() if t is not None}
         names = {field: self.names.get(t.node, "") for field, t in given.items() if isinstance(t, fx.Proxy)}

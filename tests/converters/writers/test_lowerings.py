@@ -1,4 +1,4 @@
-"""Guards of the tables: a lowering's signature is the operator's, and none is written for an operator that isn't there."""
+"""Guards of the tables: a lowering's signature is the operator's, and each is of an operator that is there."""
 
 from __future__ import annotations
 

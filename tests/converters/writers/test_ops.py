@@ -1,4 +1,4 @@
-"""Rows: an operator with attributes and inputs, over every framework that is installed, against onnx's reference evaluator."""
+"""Rows: an operator with attributes and inputs, over every installed framework, against onnx's reference evaluator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every architecture of the registry: the publisher's module with seeded weights, in the publisher's file, opened by us."""
+"""Every architecture of the registry: the publisher's module with seeded weights, in his own file, opened by us."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def published(tmp_path_factory):
 def outputs(module, kwargs):
     with torch.no_grad():
         made = module(**kwargs)
-    return list(made.values()) if hasattr(made, "values") else [made]
+    return list(made.values()) if isinstance(made, dict) else [made]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,13 +1,13 @@
 """Graph + tensors -> bound graph, by name, in total: nothing is guessed, nothing is left over in silence.
 
 Every parameter of the graph gets exactly one tensor of the file (directly, by renaming, or under a tied name); every
-tensor of the file is bound, or declared `unused` by whoever wrote the entry. A layer's own counter that the file lacks
+tensor of the file is bound, the same as one that is (a tie), or declared `unused` by whoever wrote the entry. A layer's own counter that the file lacks
 is zero, as a new layer's is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -61,7 +61,16 @@ def bind(
         else:
             _fill(value, _as_dtype(given[name_in_file], name, _dtype(value)))
             taken.update(n for n in (name_in_file, *tied_names(value)) if n in given)
-    left_over = [n for n in given if n not in taken and not any(fnmatchcase(n, pattern) for pattern in unused)]
+    counters = {n: given[n] for n in given if n not in taken and _counts_a_layer(n, wanted)}
+    bound_tensors = [given[n] for n in taken]
+    left_over = [
+        n
+        for n in given
+        if n not in taken
+        and n not in counters
+        and not any(fnmatchcase(n, pattern) for pattern in unused)
+        and not any(_is_same(given[n], other) for other in bound_tensors)
+    ]
     if missing or left_over or misfits:
         raise BindError(_complaint(bound.graph.name or "the graph", missing, left_over, misfits))
     filled = dict.fromkeys(wanted.values())
@@ -70,10 +79,14 @@ def bind(
     bound.graph.inputs.extend(inputs)
     for value in filled:
         bound.graph.register_initializer(value)
+    for name, tensor in counters.items():
+        counter = ir.Value(name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype))
+        counter.const_value, counter.metadata_props[PARAMETER] = tensor, "counter"
+        bound.graph.register_initializer(counter)
     return bound
 
 
-def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
+def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[str, Tensor]]:
     """The reverse of `bind`, for a model file that holds both: (its weightless graph, its tensors by name).
 
     A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element.
@@ -83,7 +96,10 @@ def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
     tensors: dict[str, Tensor] = {}
     for name, value in list(weightless.graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or tensor.size <= 1 or not (tensor.dtype.is_floating_point() or tensor.dtype.bitwidth == 8):
+        if tensor is None:
+            continue
+        is_weight = tensor.size > 1 and (tensor.dtype.is_floating_point() or tensor.dtype.bitwidth == 8)
+        if name not in names and not is_weight:
             continue
         if any(use.idx in SETTINGS.get(use.node.op_type, ()) for use in value.uses()):
             continue
@@ -95,6 +111,19 @@ def detach(model: ir.Model) -> tuple[ir.Model, dict[str, Tensor]]:
         if value not in weightless.graph.inputs:
             weightless.graph.inputs.append(value)
     return weightless, tensors
+
+
+def _counts_a_layer(name: str, wanted: Mapping[str, ir.Value]) -> bool:
+    """Whether a tensor is a batch norm's own counter: it stands beside a running mean that the graph has."""
+    path, dot, field = name.rpartition(".")
+    return field == "num_batches_tracked" and f"{path}{dot}running_mean" in wanted
+
+
+def _is_same(tensor: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of a file are one under two names: a tie that the file itself spells out."""
+    if tensor.dtype != other.dtype or tuple(tensor.shape) != tuple(other.shape) or tensor.size <= 1:
+        return False
+    return tensor.numpy().tobytes() == other.numpy().tobytes()
 
 
 def _sizes(value: ir.Value) -> tuple[int, ...]:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -190,31 +190,33 @@ def source(model: Model) -> ir.Model:
     if model.entry is not None and not model.weights:
         parts = ", ".join(model.entry.parts.values())
         raise UsageError(f"{model.name!r} is made of other models: {parts}", hint="Load one of them by its name.")
-    if (graph := _asked_graph(model)) is not None:
+    if _named_architecture(model) is not None or model.architecture is not None:
         from zoo.converters.bind import bind
 
         weights = model.weights
         tensors = _tensors(model)
         rename = _rename(model, tensors)
+        graph = _asked_graph(model, {rename.get(name, name) for name in tensors})
         return bind(graph, tensors, rename=rename, unused=weights.unused if weights else ())
     from zoo.converters import formats
 
     return formats.read(_model_paths(model))
 
 
-def _asked_graph(model: Model) -> ir.Model | None:
-    """The weightless graph that files of weights are bound to."""
+def _asked_graph(model: Model, names: Container[str]) -> ir.Model:
+    """The weightless graph that files of weights are bound to; `names` are those of their tensors."""
     from zoo import architectures
 
     if (named := _named_architecture(model)) is not None:
         return architectures.load(named)
-    if model.architecture is None:
-        return None
     from zoo.converters import formats
     from zoo.converters.bind import detach
 
     asked = model.architecture
-    return detach(formats.read((Path(asked).expanduser(),)) if isinstance(asked, (str, Path)) else asked)[0]
+    assert asked is not None
+    if isinstance(asked, (str, Path)):
+        asked = formats.read((Path(asked).expanduser(),))
+    return detach(asked, names)[0]
 
 
 def _rename(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, str]:

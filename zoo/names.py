@@ -26,4 +26,5 @@ def normal(name: str) -> str:
     >>> normal(" MobileNet_V3_Large ")
     'mobilenet-v3-large'
     """
-    return name.strip().lower().replace("_", "-")
+    text = name.encode("utf-8", "replace").decode()  # what the shell gave may be no Unicode
+    return text.strip().lower().replace("_", "-")

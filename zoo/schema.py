@@ -84,8 +84,8 @@ def text(node: Node, place: Place) -> str:
 
 
 def whole(node: Node, place: Place) -> int:
-    """A whole number greater than 0."""
-    if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value <= 0:
+    """A whole number greater than 0 that fits into 63 bits, as sqlite has them."""
+    if not isinstance(node.value, int) or isinstance(node.value, bool) or not 0 < node.value < 2**63:
         place.refuse(node, f"expected a whole number greater than 0, found {node.kind}")
     return node.value
 

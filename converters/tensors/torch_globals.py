@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from zoo.converters.tensors.mapped import DTYPES, DType, Source, contiguous
-from zoo.converters.tensors.pickle_machine import Buildable, Call, Global, Instance, Value, Wrong, key, store
+from zoo.converters.tensors.pickle_values import Buildable, Call, Global, Instance, Value, Wrong, key, store
 
 # torch's storage classes by the dtype of their elements (torch/storage.py, _dtype_to_storage_type_map)
 STORAGES: dict[str, str] = {

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from zoo.converters.tensors import torch_state
 from zoo.converters.tensors.mapped import MappedFile, Tensor, map_file, quoted
-from zoo.converters.tensors.pickle_machine import Machine, Rules, Value
+from zoo.converters.tensors.pickle_machine import Machine, Rules
+from zoo.converters.tensors.pickle_values import Value
 from zoo.converters.tensors.torch_globals import CALLS, Storage, refusal, storage_dtype
 from zoo.errors import Malformed
 

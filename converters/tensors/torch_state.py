@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.converters.tensors.mapped import Tensor, quoted, tensor
-from zoo.converters.tensors.pickle_machine import Instance, Value
+from zoo.converters.tensors.pickle_values import Instance, Value
 from zoo.converters.tensors.torch_globals import NumpyArray, View
 from zoo.errors import Malformed, Refused
 

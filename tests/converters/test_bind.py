@@ -98,3 +98,17 @@ def test_detach_is_the_way_back(weightless):
     again, given = detach(bound)
     assert {"fc_weight", "fc_bias"} == set(given)
     assert {"fc_weight", "fc_bias"} <= set(g.parameters(again.graph))
+
+
+def test_a_tie_that_the_file_spells_out_and_a_layers_counter_are_no_left_overs(graph):
+    text = """agraph (float[n, 3] x, float[3] running_mean) => (float[n, 3] y) { y = Sub(x, running_mean) }"""
+    model = graph(text)
+    model.graph.inputs[1].name = "bn.running_mean"
+    model.graph.inputs[1].metadata_props[g.PARAMETER] = "buffer"
+    mean = tensors(**{"bn.running_mean": (3,)})
+    twin = {"copy.running_mean": ir.tensor(mean["bn.running_mean"].numpy().copy(), name="copy.running_mean")}
+    count = {"bn.num_batches_tracked": ir.tensor(np.int64(7), name="bn.num_batches_tracked")}
+    bound = bind(model, mean | twin | count)
+    assert 7 == bound.graph.initializers["bn.num_batches_tracked"].const_value.numpy()
+    with pytest.raises(BindError, match="other.num_batches_tracked"):
+        bind(model, mean | {"other.num_batches_tracked": count["bn.num_batches_tracked"]})

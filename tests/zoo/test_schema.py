@@ -69,6 +69,8 @@ MISTAKES = [  # (what stands there, what it becomes, line, field, words of the m
     ("timm/resnet50", "resnet50", 4, "architecture", "owner/name"),
     ("25557032", "25.5M", 5, "params", "expected a whole number greater than 0, found the text '25.5M'"),
     ("25557032", "-1", 5, "params", "greater than 0"),
+    ("25557032", "9" * 30, 5, "params", "whole number"),
+    ("80.858", "1e999", 19, "weights.v1.metrics.top1", "expected a number"),
     ("25557032", "true", 5, "params", "found true"),
     ("[the_net]", "the_net", 6, "aliases", "expected a list, found the text 'the_net'"),
     ("[the_net]", "[the net]", 6, "aliases[0]", "expected a name"),

@@ -148,7 +148,12 @@ def excerpt(items: Items) -> str:
         facts = entries.setdefault(entry.name, _facts(entry, drop=("name", "catalog", "weights")))
         if weights is not None:
             facts.setdefault("weights", {})[weights.tag] = _weights_facts(weights)
-    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    return _catalog(entries)
+
+
+def _catalog(entries: Mapping[str, Any]) -> str:
+    """It yields: a later Polyzoo may have an entry of its own by the same name."""
+    return json.dumps({"yields": True, **entries}, indent=1, ensure_ascii=False) + "\n"
 
 
 def graphs_of(items: Items) -> dict[str, Path]:
@@ -183,12 +188,12 @@ def _unknown(data: bytes, path: Path, is_known: Callable[[str], bool]) -> bytes 
         entries = json.loads(data)
     except ValueError as error:
         raise Malformed(path, f"{CATALOG} is not as `zoo bundle` writes it") from error
-    left = {name: facts for name, facts in entries.items() if not is_known(name)}
+    left = {name: facts for name, facts in entries.items() if name != "yields" and not is_known(name)}
     for facts in left.values():
         for one in (facts, *facts.get("weights", {}).values()):
             if "aliases" in one:
                 one["aliases"] = [alias for alias in one["aliases"] if not is_known(alias)]
-    return json.dumps(left, indent=1, ensure_ascii=False).encode() + b"\n" if left else None
+    return _catalog(left).encode() if left else None
 
 
 def _fetched(entry: ModelEntry, weights: Weights, store: Store, progress: Progress | None) -> Weights:

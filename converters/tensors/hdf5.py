@@ -6,6 +6,7 @@ through a `_Tape` that counts, its errors become ours, and where numbers lie and
 
 from __future__ import annotations
 
+import io
 import struct
 import time
 import warnings
@@ -28,7 +29,7 @@ NAME = "hdf5"
 EXTENSIONS = (".h5", ".hdf5", ".keras.h5", ".weights.h5")
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 64
-MAX_DATASETS = 100_000
+MIN_LINK_BYTES = 16  # what a link takes in a file at least: more objects than this allows are one reached twice
 MAX_RATIO = 1_032  # deflate's limit
 MAX_SECONDS = 10.0  # of processor time in pyfive; a file of 2,000 datasets takes 1
 KERAS_MODEL = "model_weights"  # the group of a whole Keras model; beside it stand optimizer_weights
@@ -72,6 +73,8 @@ def read(path: Path) -> dict[str, Tensor]:
 @contextmanager
 def opened(file: MappedFile) -> Iterator[Any]:
     """Pyfive's root group of a file; what pyfive raises inside becomes Malformed."""
+    if base := _base_address(file):
+        raise Refused(file.path, f"HDF5 that begins at byte {base:,}, behind something else")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -81,6 +84,12 @@ def opened(file: MappedFile) -> Iterator[Any]:
     except PYFIVE_ERRORS as error:
         why = str(error)[:200] or type(error).__name__
         raise Malformed(file.path, f"HDF5: {why}") from error
+
+
+def _base_address(file: MappedFile) -> int:
+    """What every address in the file counts from (HDF5 file format 3.0, II.A): of versions 0 and 1, and 2 and 3."""
+    at = 24 if file.data[8:9] < b"\2" else 12
+    return int.from_bytes(file.data[at : at + 8], "little")
 
 
 class _Tape:
@@ -93,10 +102,14 @@ class _Tape:
         self.left = 8 * len(file) + (1 << 20)
         self.deadline = time.process_time() + MAX_SECONDS
 
-    def seek(self, offset: int) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a byte."""
-        self.pos = offset
-        return offset
+        self.pos = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.pos, io.SEEK_END: len(self.file)}[whence])
+        return self.pos
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self.pos
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, fewer at the file's end."""
@@ -116,7 +129,7 @@ def _datasets(file: MappedFile, root: Any) -> Iterator[tuple[str, Any]]:
         prefix, group, depth = pending.pop()
         for key in group:
             name, item = f"{prefix}{key}", group[key]
-            if depth >= MAX_DEPTH or (count := count + 1) > MAX_DATASETS:
+            if depth >= MAX_DEPTH or (count := count + 1) > len(file) // MIN_LINK_BYTES:
                 raise Refused(file.path, f"HDF5: nested without end, at {quoted(name)}")
             if isinstance(item, pyfive.Group):
                 pending.append((f"{name}/", item, depth + 1))
@@ -149,7 +162,9 @@ def _dtype(file: MappedFile, name: str, dataset: Any) -> tuple[DType, bool]:
     stored = dataset.dtype
     if names := pyfive.check_enum_dtype(stored):  # h5py writes booleans as an enumeration
         stored = np.dtype(bool) if set(names) == {"FALSE", "TRUE"} else stored
-    if (tag := dataset.attrs.get("dtype")) in DTYPES and (stored.kind == "V" or tag == "bfloat16"):  # Keras 3's way
+    tag = dataset.attrs.get("dtype")
+    tag = tag.decode("latin1") if isinstance(tag, bytes) else tag
+    if isinstance(tag, str) and tag in DTYPES and (stored.kind == "V" or tag == "bfloat16"):  # Keras 3's way
         if DTYPES[tag].itemsize != stored.itemsize:
             raise Malformed(file.path, f"HDF5: dataset {quoted(name)}: {stored} is no {tag}")
         return DTYPES[tag], False

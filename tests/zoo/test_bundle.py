@@ -45,7 +45,7 @@ def item(host, make_file):
         {"weights": (whole,), "tokenizer": (weak,)},
         License("Apache-2.0", stated="repository"),
         metrics={"top1": 75.5},
-        input={"image": {"size": (224, 224), "mean": (0.5,)}},
+        input={"image": {"size": (224, 224), "interpolation": "bicubic", "mean": (0.5,), "std": (0.5,)}},
         tested=date(2026, 11, 23),
         aliases=("toy-one",),
     )

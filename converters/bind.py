@@ -1,8 +1,8 @@
 """Graph + tensors -> bound graph, by name, in total: nothing is guessed, nothing is left over in silence.
 
 Every parameter of the graph gets exactly one tensor of the file (directly, by renaming, or under a tied name); every
-tensor of the file is bound, the same as one that is (a tie), or declared `unused` by whoever wrote the entry. A layer's own counter that the file lacks
-is zero, as a new layer's is.
+tensor of the file is bound, or the same as one that is (a tie that the file spells out), or a layer's own counter, or
+declared `unused` by whoever wrote the entry. A counter that the file lacks is zero, as a new layer's is.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_a_model_of_models_is_bundled_with_its_parts(item, store, tmp_path, far)
     whole = ModelEntry("pair", "Pair", "ocr", None, {}, parts={"detect": "toy"})
     path = unbundle(bundle([(whole, None), item], store, tmp_path / "kit.tar"), far).catalog
     assert path is not None
-    assert set(json.loads(path.read_bytes())) == {"pair", "toy"}
+    assert set(json.loads(path.read_bytes())) == {"yields", "pair", "toy"}
 
 
 def test_equal_content_is_an_equal_file(kit, item, graph, store, tmp_path):

@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-latest test-slow test-gpu lint format constraints dist clean
+.PHONY: help setup demo test test-latest test-slow test-gpu bench lint format constraints dist clean
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell for name in python3.11 python3 python3.12 python3.13 python3.14 python; do \
@@ -66,6 +66,10 @@ test-slow: $(TEST) ## the long sweeps: kill -9, fuzzing, every architecture (ARG
 test-gpu: export ZOO_TEST_ENVIRONMENT = all
 test-gpu: $(TEST) ## the tests that want a GPU
 	.venv-test/bin/python -m pytest -m gpu $(ARGS)
+
+bench: $(TEST) ## ratios measured side by side: what a start costs, and how long weights take into a module
+	.venv-test/bin/python benchmarks/startup.py
+	.venv-test/bin/python benchmarks/load_weights.py
 
 lint: $(TEST) ## ruff, its format, and mypy --strict
 	.venv-test/bin/ruff check .

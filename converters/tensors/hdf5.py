@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyfive
 from pyfive.core import InvalidHDF5File
+from pyfive.dataobjects import DataObjects
 
 from zoo.converters.tensors.mapped import DTYPES, Bytes, DType, MappedFile, Source, Tensor, map_file, quoted, tensor
 from zoo.errors import FileError, Malformed, Refused
@@ -34,6 +35,7 @@ MAX_RATIO = 1_032  # deflate's limit
 MAX_SECONDS = 10.0  # of processor time in pyfive; a file of 2,000 datasets takes 1
 KERAS_MODEL = "model_weights"  # the group of a whole Keras model; beside it stand optimizer_weights
 CONTIGUOUS, CHUNKED = 1, 2
+MAX_COMPACT_BYTES = 1 << 16  # of data that stand in an object's header, whose messages are no longer
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 PYFIVE_ERRORS = (
     ArithmeticError,
@@ -116,10 +118,39 @@ class _Tape:
         end = len(self.file) if size < 0 else min(self.pos + size, len(self.file))
         data = self.file.data[self.pos : end] if self.pos < end else b""
         self.pos += len(data)
-        self.left -= len(data) + 16
+        self.spend(len(data) + 16)
+        return data
+
+    def spend(self, size_bytes: int) -> None:
+        """Count what was read or will be made of it; Malformed when it is far more than the file can be worth."""
+        self.left -= size_bytes
         if self.left < 0 or time.process_time() > self.deadline:
             raise Malformed(self.file.path, "HDF5: its structures refer to each other without end", offset=self.pos)
-        return data
+
+
+def _guard(objects: Any) -> None:
+    """Have pyfive's DataObjects spend from the tape what it makes of attributes, before it is made.
+
+    pyfive allocates as many values as an attribute states, and a copy of a text for each that points at it; it has no
+    hook for this. Files that others read with pyfive in the same process are read as ever: theirs is no tape.
+    """
+    attribute, text = objects._attr_value, objects._vlen_size_and_data
+
+    def counted_attribute(self: Any, ptype: Any, buffer: Any, count: int, offset: int) -> Any:
+        if isinstance(self.fh, _Tape):
+            self.fh.spend(8 * count)
+        return attribute(self, ptype, buffer, count, offset)
+
+    def counted_text(self: Any, buffer: Any, offset: int) -> Any:
+        size, data = text(self, buffer, offset)
+        if isinstance(self.fh, _Tape):
+            self.fh.spend(len(data or b""))
+        return size, data
+
+    objects._attr_value, objects._vlen_size_and_data = counted_attribute, counted_text
+
+
+_guard(DataObjects)
 
 
 def _datasets(file: MappedFile, root: Any) -> Iterator[tuple[str, Any]]:
@@ -153,6 +184,8 @@ def _tensor(file: MappedFile, name: str, dataset: Any) -> Tensor:
     elif layout == CHUNKED:
         _check_chunks(file, name, dataset, size_bytes)
         source = lambda: _chunks(file, name, dataset, dtype.itemsize)  # noqa: E731 - it is handed on, not named
+    elif size_bytes > MAX_COMPACT_BYTES:
+        raise Malformed(file.path, f"HDF5: dataset {quoted(name)} states {size_bytes:,} bytes in its header")
     else:
         source = np.frombuffer(bytearray(np.ascontiguousarray(dataset[()]).tobytes()), np.uint8)
     return tensor(file.path, name, source, size_bytes, dtype, shape, is_big_endian=is_big_endian)

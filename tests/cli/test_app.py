@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -164,42 +163,3 @@ def test_a_look_at_the_registry_imports_the_standard_library_and_click(process, 
     assert 0 == done.returncode
     assert set() == loaded & NOT_ON_START
     assert "click" in loaded
-
-
-def seconds(*commands: tuple[str, ...]) -> list[float]:
-    """The processor time of each, the least of four in turn: what other processes do to the machine is not theirs."""
-    least = [9.0] * len(commands)
-    for _ in range(4):
-        for place, words in enumerate(commands):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, timeout=60)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            least[place] = min(least[place], taken)
-    return least
-
-
-def test_two_thousand_entries_cost_little_more_than_click(tmp_path, monkeypatch, empty_home):
-    entry = """\
-net-{i}:
-  title: Network number {i}
-  task: image-classification
-  architecture: torchvision/resnet50
-  paper: https://arxiv.org/abs/1512.03385
-  params: 25557032
-  aliases: [other-{i}]
-  weights:
-    v2:
-      publisher: somebody
-      files: {{weights: [{{path: a.pth, size: 102540417, sources: [https://example.org/a.pth]}}]}}
-      dataset: imagenet-1k
-      metrics: {{top1: 80.858, top5: 95.434}}
-      input: {{image: {{size: [224, 224], interpolation: bilinear, mean: [0.485, 0.456, 0.406], std: [0.2, 0.2, 0.2]}}}}
-"""
-    (tmp_path / "big.yaml").write_text("".join(entry.format(i=i) for i in range(2000)))
-    monkeypatch.setenv("ZOO_CATALOGS", str(tmp_path / "big.yaml"))
-    run = ("-c", "import sys; sys.argv[0] = 'zoo'; from zoo.cli.app import main; main()")
-    listed = subprocess.run([sys.executable, *run, "list"], capture_output=True, text=True, timeout=120, check=True)
-    assert 2000 < len(listed.stdout.splitlines())
-    click_alone, *ours = seconds(("-c", "import click"), (*run, "list"), (*run, "info", "net-77"), (*run, "--version"))
-    assert max(ours) < 2 * click_alone, f"0.25 s where click alone takes 0.125 s: {click_alone}, {ours}"

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from zoo.converters import tensors
+from zoo.converters.tensors import hdf5
+from zoo.converters.tensors.mapped import map_file
 from zoo.errors import FileError, Malformed, Refused
 
 h5py = pytest.importorskip("h5py")
@@ -119,6 +121,32 @@ def test_a_chunk_that_inflates_to_more_is_an_error(path: Path) -> None:
     path.write_bytes(small)
     with pytest.raises(FileError):
         tensors.read(path)["w"].numpy()
+
+
+def test_attributes_of_more_values_than_the_file_can_hold_are_an_error(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["w"] = np.ones(2)
+        file.attrs.create("names", ["text"] * 7, dtype=h5py.string_dtype())
+    data = path.read_bytes()
+    seven = (7).to_bytes(8, "little")
+    assert data.count(seven * 2) == 1  # the attribute's size, and its largest
+    path.write_bytes(data.replace(seven * 2, (1 << 33).to_bytes(8, "little") * 2))
+    start = time.process_time()
+    with hdf5.opened(map_file(path)) as root, pytest.raises(FileError, match="without end"):
+        dict(root.attrs)
+    assert time.process_time() - start < 1
+
+
+def test_attributes_that_repeat_one_long_text_are_an_error(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs.create("names", ["x" * 60_000] + ["y"] * 3_000, dtype=h5py.string_dtype())
+    data = path.read_bytes()
+    first = data.index((60_000).to_bytes(4, "little"))
+    reference = data[first : first + 16]
+    start = first + 16
+    path.write_bytes(data[:start] + reference * 3_000 + data[start + 16 * 3_000 :])
+    with hdf5.opened(map_file(path)) as root, pytest.raises(FileError, match="without end"):
+        dict(root.attrs)
 
 
 def test_groups_that_contain_themselves_end(path: Path) -> None:

@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py
 
-Each command is a process of its own, in turn with the others; the least and the median of eight are printed, user and system
-time together, and beside them what the smallest program that could do it takes: `import click`, and a bare script that opens
-the same session with ONNX Runtime and runs it once.
+Each command is a process of its own, in turn with the others. Printed are the least and the median of eight, user and
+system time together, beside what the smallest program that could do it takes: `import click`, and a bare script that
+opens the same session with ONNX Runtime and runs it once.
 """
 
 from __future__ import annotations

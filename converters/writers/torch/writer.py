@@ -94,6 +94,18 @@ def torch_dtype(dtype: ir.DataType) -> torch.dtype:
     return found
 
 
+class PathTracer(fx.proxy.GraphAppendingTracer):
+    """Notes on each new node the module that it belongs to."""
+
+    path = ""
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """As torch's, with the path."""
+        node: fx.Node = super().create_node(*args, **kwargs)
+        node.meta["path"] = self.path
+        return node
+
+
 class TorchWriter:
     """Calls the lowerings on torch.fx proxies; what is particular to torch is how a layer with weights is made."""
 
@@ -102,7 +114,7 @@ class TorchWriter:
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.fx_graph = fx.Graph()
-        self.tracer = fx.proxy.GraphAppendingTracer(self.fx_graph)
+        self.tracer = PathTracer(self.fx_graph)
         self.root = plant(model)
         self.classes = modules(model)
         self.constants: dict[fx.Node, np.ndarray[Any, Any]] = {}
@@ -146,12 +158,9 @@ class TorchWriter:
     @contextmanager
     def at(self, node: ir.Node) -> Iterator[None]:
         """Nodes that are made meanwhile belong to the module that `node` belongs to."""
-        self.node, before = node, len(self.fx_graph.nodes)
+        self.node, self.tracer.path = node, module_path(node)
         yield
-        path = module_path(node)
-        for made in list(self.fx_graph.nodes)[before:]:
-            made.meta["path"] = path
-        self.node = None
+        self.node, self.tracer.path = None, ""
 
     def call(self, lowering: driver.Lowering, args: list[Value], attributes: dict[str, Any]) -> Value:
         """Sizes stay Python integers through shape arithmetic, and become a tensor for any other operator."""

@@ -7,6 +7,7 @@ silently no longer runs: with CI=true it fails, unless its reason names one of A
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith("ZOO_") and not name.startswith("ZOO_TEST_") or name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
             del os.environ[name]
     home.mkdir(parents=True, exist_ok=True)
+    # A job that a shell put into the background ignores Ctrl-C, and so would every process that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["ZOO_HOME"] = str(home.resolve())
 
 

@@ -67,8 +67,8 @@ test-gpu: export ZOO_TEST_ENVIRONMENT = all
 test-gpu: $(TEST) ## the tests that want a GPU
 	.venv-test/bin/python -m pytest -m gpu $(ARGS)
 
-bench: $(TEST) ## ratios measured side by side: what a start costs, and how long weights take into a module
-	.venv-test/bin/python benchmarks/startup.py
+bench: $(BASE) $(TEST) ## ratios measured side by side: what a start costs, and how long weights take into a module
+	.venv/bin/python benchmarks/startup.py
 	.venv-test/bin/python benchmarks/load_weights.py
 
 lint: $(TEST) ## ruff, its format, and mypy --strict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -124,17 +125,26 @@ def test_a_reader_who_has_seen_enough_is_no_error():
     assert 2 == len(done.stdout.splitlines())
 
 
+def writing_end(pipe):
+    """A pipe open for writing, as soon as somebody reads it."""
+    for _ in range(600):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert errno.ENXIO == error.errno
+            time.sleep(0.1)
+    raise AssertionError("nobody opened the pipe for a minute")
+
+
 def test_ctrl_c_is_exit_code_130_and_no_traceback(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     words = ["run", "minilm-l6", str(tmp_path / "pipe"), "--query", "x"]
-    code = "from zoo.cli.app import main; print('ready', flush=True); main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline()
-    time.sleep(0.5)
+    code = "from zoo.cli.app import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
+    writer = writing_end(tmp_path / "pipe")  # the command has opened the other end, and waits for a line
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
+    os.close(writer)
     assert (130, "Interrupted") == (process.returncode, stderr.strip())
 
 

@@ -259,6 +259,7 @@ def canonical_of(model: Model, framework: str) -> ir.Model:
     from zoo.converters.canonical import canonical
     from zoo.converters.frameworks import framework as find
     from zoo.converters.fuse import fuse
+    from zoo.converters.graph import parameters
     from zoo.converters.writers import driver
 
     lowers = find(framework).module("writer").lowers
@@ -268,8 +269,6 @@ def canonical_of(model: Model, framework: str) -> ir.Model:
     graph, tensors = detach(source(model))
     graph = canonical(graph)
     driver.check(graph.graph, lowers)
-    from zoo.converters.graph import parameters
-
     used = parameters(graph.graph)
     return fuse(bind(graph, {name: tensor for name, tensor in tensors.items() if name in used}))
 

@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -31,7 +31,6 @@ from zoo.converters.writers.torch.tree import complete, place, plant, short, to_
 from zoo.errors import HubError, UsageError
 
 Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
-M = TypeVar("M", bound=nn.Module)
 # operators whose lowerings take Sizes as they are
 TAKES_SIZES = {
     "Reshape",

@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-latest test-slow test-gpu bench lint format constraints dist clean
+.PHONY: help setup demo test test-latest test-slow test-gpu bench conformance parity lint format constraints dist clean
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell for name in python3.11 python3 python3.12 python3.13 python3.14 python; do \
@@ -70,6 +70,13 @@ test-gpu: $(TEST) ## the tests that want a GPU
 bench: $(BASE) $(TEST) ## ratios measured side by side: what a start costs, and how long weights take into a module
 	.venv/bin/python benchmarks/startup.py
 	.venv-test/bin/python benchmarks/load_weights.py
+
+FRAMEWORK = torch
+conformance: $(TEST) ## ONNX's backend suite in FRAMEWORK=torch: docs/conformance/ (ARGS="--only softmax" looks at a part)
+	.venv-test/bin/python tools/conformance.py --framework $(FRAMEWORK) $(ARGS)
+
+parity: $(TEST) ## every model of the registry in every framework against ONNX Runtime: docs/parity.md
+	.venv-test/bin/python tools/parity.py $(ARGS)
 
 lint: $(TEST) ## ruff, its format, and mypy --strict
 	.venv-test/bin/ruff check .

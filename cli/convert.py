@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import command as cli
+from zoo.cli.changes import change_options, taken
 from zoo.cli.names import complete
 
 if TYPE_CHECKING:
@@ -19,22 +20,27 @@ if TYPE_CHECKING:
     epilog="""
     zoo convert efficientnet-lite0 --to onnx -o lite0.onnx
     zoo convert resnet50 --to torch -o resnet50.pt2
+    zoo convert resnet50 --to torch-source -o resnet50/
+    zoo convert vit-b-16 --to onnx -o vit.onnx --input-size 448 --num-classes 10
     zoo convert weights.pth --architecture timm/resnet50 --to safetensors -o resnet50.safetensors
     """,
 )
 @click.argument("model", shell_complete=complete)
-@click.option("--to", "to", required=True, metavar="FORMAT", help="torch, onnx, safetensors: `zoo formats` lists them.")
+@click.option(
+    "--to", "to", required=True, metavar="FORMAT", help="torch, torch-source, onnx, ...: `zoo formats` lists them."
+)
 @click.option("-o", "--out", required=True, type=click.Path(), metavar="PATH", help="Where to write it.")
 @click.option(
     "--opset", type=click.IntRange(1), metavar="N", help="Of an ONNX file; by itself the one that the graph has."
 )
-@click.option("--dtype", metavar="NAME", help="float32, float16, bfloat16.")
+@click.option("--dtype", metavar="NAME", help="float16, bfloat16, float32, float64: weights, inputs and outputs.")
 @click.option(
     "--architecture", metavar="NAME", help="The graph for a file that has weights alone: timm/resnet50, or a model."
 )
 @click.option(
     "--check/--no-check", default=True, show_default=True, help="Compare the outputs of both on seeded inputs."
 )
+@change_options
 def command(model: str, to: str, out: str, architecture: str | None, **options: Any) -> None:
     """Write MODEL in another format.
 
@@ -42,7 +48,7 @@ def command(model: str, to: str, out: str, architecture: str | None, **options: 
     """
     import zoo
 
-    changes: dict[str, Any] = {"architecture": architecture} if architecture else {}
+    changes = taken(options) | ({"architecture": architecture} if architecture else {})
     cli.show(zoo.convert(model, to, out, **options, **changes), lines)
 
 

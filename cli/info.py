@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from zoo import registry
 from zoo.cli import command as cli
 from zoo.cli.names import complete
-from zoo.entry import File, License, ModelEntry, Weights
+from zoo.entry import File, License, ModelEntry, Weights, plain
 from zoo.store import Store, default_store
+from zoo.verdicts import Verdict, verdicts_of
 
 
 @cli.command("info", epilog="zoo info resnet50\nzoo info resnet50:imagenet1k-v1 --json")
@@ -18,15 +19,18 @@ from zoo.store import Store, default_store
 def command(model: str) -> None:
     """Show the card of MODEL.
 
-    What it is, who published it under which licence, and how strongly its files are pinned.
+    What it is, who published it under which licence, how strongly its files are pinned, and what `zoo verify` found
+    here with the versions that are installed.
     """
-    cli.show(registry.info(model), card)
+    entry = registry.info(model)
+    verdicts = verdicts_of(entry)
+    cli.show({**plain(entry), "verdicts": verdicts}, lambda _: card(entry, verdicts))
 
 
-def card(entry: ModelEntry) -> Iterator[str]:
+def card(entry: ModelEntry, verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
     """The facts of an entry and of each of its weights, as lines."""
     yield f"{entry.name}  {entry.title}"
-    facts = (
+    known = (
         ("task", entry.task),
         ("architecture", entry.architecture),
         ("parts", ", ".join(f"{part}: {name}" for part, name in entry.parts.items())),
@@ -37,14 +41,15 @@ def card(entry: ModelEntry) -> Iterator[str]:
         ("deprecated", entry.deprecated),
         ("catalog", entry.catalog),
     )
-    yield from (f"  {line}" for line in cli.pairs(facts))
+    yield from (f"  {line}" for line in cli.pairs(known))
     store = default_store()
     for place, weights in enumerate(entry.weights.values()):
         yield ""
         yield f"  {entry.name}:{weights.tag}" + (
             "  (what the bare name means)" if place == 0 and len(entry.weights) > 1 else ""
         )
-        yield from (f"    {line}" for line in cli.pairs(_weights(entry, weights, store)))
+        facts = [*_weights(entry, weights, store), *map(_verdict, verdicts.get(weights.tag, ()))]
+        yield from (f"    {line}" for line in cli.pairs(facts))
 
 
 def _weights(entry: ModelEntry, weights: Weights, store: Store) -> Iterator[tuple[str, object]]:
@@ -64,6 +69,17 @@ def _weights(entry: ModelEntry, weights: Weights, store: Store) -> Iterator[tupl
     yield "output", _spec(weights.output)
     yield "tested", str(weights.tested) if weights.tested else "never fetched and run by Polyzoo"
     yield "unavailable", f"since {weights.unavailable}" if weights.unavailable else None
+
+
+def _verdict(verdict: Verdict) -> tuple[str, str]:
+    """A verdict as a fact: how far the numbers are apart, and where and when that was measured."""
+    said = "agrees" if verdict.agrees else "DIFFERS"
+    top1 = "" if verdict.top1 is None else f", top-1 the same for {100 * verdict.top1:.0f} %"
+    return (
+        f"in {verdict.framework} {verdict.version}",
+        f"{said}: {verdict.max_absolute:.1e} apart, relative {verdict.max_relative:.1e} ({verdict.tolerance:.0e} is "
+        f"allowed){top1}; from ONNX Runtime {verdict.onnxruntime} on {verdict.hardware}, {verdict.date}",
+    )
 
 
 def _license(license: License) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from zoo.cli import command as cli
+from zoo.cli.changes import change_options, taken
 from zoo.cli.inputs import Input, pictures, texts
 from zoo.cli.names import complete
 from zoo.errors import BadInput, UnknownModel
@@ -26,6 +27,7 @@ CLASSIFIES = ("image-classification", "text-classification", "emotion", "text-di
     epilog="""
     zoo run efficientnet-lite0 photo.jpg
     zoo run efficientnet-lite0 holiday/ 'more/**/*.jpg' --top 1 --json
+    zoo run efficientnet-lite0 photo.jpg --num-classes 0 --json
     zoo run minilm-l6 --query "how do I get my money back" sentences.txt
     zoo run ppocr page.png --save boxes.png
     curl -s https://example.org/cat.jpg | zoo run efficientnet-lite0 -
@@ -42,6 +44,7 @@ CLASSIFIES = ("image-classification", "text-classification", "emotion", "text-di
 @click.option(
     "--batch-size", type=click.IntRange(1), metavar="N", help="Inputs for one run of the model; by itself what fits."
 )
+@change_options
 @click.pass_context
 def command(ctx: click.Context, /, model: str, inputs: tuple[str, ...], **options: Any) -> None:
     """Run MODEL on pictures or texts.
@@ -52,7 +55,10 @@ def command(ctx: click.Context, /, model: str, inputs: tuple[str, ...], **option
     """
     import zoo
 
+    changes = taken(options)
     task, is_text = kind(model)
+    if changes.get("num_classes") == 0 or "outputs" in changes:
+        task = "feature-extraction"
     if options["query"] is not None and not is_text:
         raise BadInput(f"--query ranks texts, and {model} is a model for pictures")
     if options["top"] and not (task in CLASSIFIES or options["query"] is not None):
@@ -66,6 +72,7 @@ def command(ctx: click.Context, /, model: str, inputs: tuple[str, ...], **option
         device=options["device"],
         dtype=options["dtype"],
         batch_size=options["batch_size"] or "auto",
+        **changes,
     )
     if options["query"] is not None:
         ranking = predictor.rank(options["query"], [each.value for each in named], top_k=options["top"])

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import onnx_ir as ir
 
-from zoo.converters.graph import PARAMETER, parameters, tied_names
+from zoo.converters.graph import PARAMETER, is_parameter, parameters, tied_names
 from zoo.errors import BindError, nearest
 
 Tensor = ir.TensorProtocol
@@ -25,6 +25,16 @@ WIDENS = {  # conversions that lose nothing
     (ir.DataType.BFLOAT16, ir.DataType.DOUBLE),
     (ir.DataType.FLOAT, ir.DataType.DOUBLE),
 }
+HELD = {  # what a framework without the second type holds it in, one value an element
+    (ir.DataType.INT8, ir.DataType.INT4),
+    (ir.DataType.INT8, ir.DataType.INT2),
+    (ir.DataType.UINT8, ir.DataType.UINT4),
+    (ir.DataType.UINT8, ir.DataType.UINT2),
+    (ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT4E2M1),
+    (ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT6E2M3),
+    (ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT6E3M2),
+}
+QUANTISED = {("DequantizeLinear", 0), ("QLinearConv", 8)}  # inputs that are weights in whatever integers they come
 SETTINGS = {"Resize": (1, 2), "Upsample": (1,), "OneHot": (2,)}  # inputs that say how, and are never weights
 
 
@@ -89,17 +99,18 @@ def bind(
 def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[str, Tensor]]:
     """The reverse of `bind`, for a model file that holds both: (its weightless graph, its tensors by name).
 
-    A parameter is what training makes: an initializer of a floating or 8-bit dtype with more than one element.
-    Integers, scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
+    A graph that has marked parameters has those. In any other a parameter is what training makes: an initializer of a
+    floating or 8-bit dtype with more than one element, or one of any dtype that is dequantised.
+    Other integers, scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
     """
     weightless = model.clone()
+    marked = bool(parameters(model.graph))
     tensors: dict[str, Tensor] = {}
     for name, value in list(weightless.graph.initializers.items()):
         tensor = value.const_value
         if tensor is None:
             continue
-        is_weight = tensor.size > 1 and (tensor.dtype.is_floating_point() or tensor.dtype.bitwidth == 8)
-        if name not in names and not is_weight:
+        if name not in names and not (is_parameter(value) if marked else _is_weight(value, tensor)):
             continue
         if any(use.idx in SETTINGS.get(use.node.op_type, ()) for use in value.uses()):
             continue
@@ -111,6 +122,14 @@ def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[
         if value not in weightless.graph.inputs:
             weightless.graph.inputs.append(value)
     return weightless, tensors
+
+
+def _is_weight(value: ir.Value, tensor: Tensor) -> bool:
+    if tensor.size <= 1:
+        return False
+    if tensor.dtype.is_floating_point() or tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.BOOL):
+        return True
+    return any((use.node.op_type, use.idx) in QUANTISED for use in value.uses())
 
 
 def _counts_a_layer(name: str, wanted: Mapping[str, ir.Value]) -> bool:
@@ -138,7 +157,7 @@ def _misfit(value: ir.Value, tensor: Tensor) -> str:
     have, want = tuple(tensor.shape), _sizes(value)
     if tuple(have) != want:
         return f"shape {list(have)} in the file, {list(want)} in the graph"
-    if tensor.dtype != _dtype(value) and (tensor.dtype, _dtype(value)) not in WIDENS:
+    if tensor.dtype != _dtype(value) and (tensor.dtype, _dtype(value)) not in WIDENS | HELD:
         return f"dtype {tensor.dtype.name} in the file, {_dtype(value).name} in the graph"
     return ""
 
@@ -146,8 +165,16 @@ def _misfit(value: ir.Value, tensor: Tensor) -> str:
 def _as_dtype(tensor: Tensor, name: str, dtype: ir.DataType) -> Tensor:
     if tensor.dtype == dtype:
         return tensor
+
+    def converted() -> Tensor:
+        array = tensor.numpy()
+        made = array.astype(dtype.numpy())
+        if (tensor.dtype, dtype) in HELD and not np.array_equal(made.astype(array.dtype), array):
+            raise BindError(f"{name} is {dtype.name} in the graph, and the file has values that this dtype lacks")
+        return ir.tensor(made)
+
     return ir.LazyTensor(
-        lambda: ir.tensor(tensor.numpy().astype(dtype.numpy())),
+        converted,
         dtype=dtype,
         shape=ir.Shape(tensor.shape.numpy()),
         name=name,

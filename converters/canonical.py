@@ -1,7 +1,8 @@
 """The canonical graph: written once, read by every writer.
 
-    functions inlined, save our own; one opset (graph.OPSET); constants and shape arithmetic folded;
-    types and shapes known; nodes that do nothing and nodes that nobody reads gone.
+    functions inlined, save our own; one opset (graph.OPSET); operators of other domains in ONNX's own words (expand.py);
+    constants and shape arithmetic folded; branches that are known taken; types and shapes known; nodes that do nothing
+    and nodes that nobody reads gone. The bodies of If, Loop and Scan as well.
 
 Each pass is provably an identity on what the graph computes, and `canonical` of a canonical graph changes nothing.
 The graph is weightless here (graph.py), so a pass can neither look at a weight nor copy one.
@@ -12,27 +13,31 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from zoo.converters.branches import take_branches
+from zoo.converters.expand import expand_foreign, inline_functions
 from zoo.converters.fold import dims, fold_constants, fold_shapes, replace
-from zoo.converters.graph import DOMAIN, OPSET, PATH, all_nodes
-from zoo.errors import HubError
+from zoo.converters.graph import all_graphs, all_nodes
+from zoo.converters.infer import infer_shapes
+from zoo.converters.lift import lift
+from zoo.converters.sequences import drop_sequences
 
 MAX_ROUNDS = 8  # each round folds what the round before made known; real graphs need two or three
 
 
 def canonical(model: ir.Model) -> ir.Model:
-    """Bring a weightless model into canonical form, in place, and return it. Raises HubError for a newer opset."""
-    common.InlinePass(criteria=lambda function: function.domain != DOMAIN)(model)
+    """Bring a weightless model into canonical form, in place, and return it.
+
+    Raises HubError for a newer opset, and for one that can't be lifted.
+    """
+    inline_functions(model)
     model = lift(model)
-    for _ in range(MAX_ROUNDS):
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-        changed = fold_constants(model) | cast_like(model) | fold_shapes(model) | drop_no_ops(model)
-        common.RemoveUnusedNodesPass()(model)
-        if not changed:
-            break
+    inline_functions(model)  # those whose opset was not the graph's
+    common.LiftSubgraphInitializersToMainGraphPass()(model)
+    expand_foreign(model, infer_shapes)
+    simplify(model)
     drop_zero_biases(model)
     common.DeduplicateInitializersPass()(model)
     common.RemoveUnusedNodesPass()(model)
@@ -40,39 +45,21 @@ def canonical(model: ir.Model) -> ir.Model:
     return model
 
 
-def lift(model: ir.Model) -> ir.Model:
-    """The same model at OPSET, by onnx's own version converter.
-
-    The converter drops node metadata and model-local functions: both are carried across, the first by value names.
-    """
-    version = model.opset_imports.get("", OPSET)
-    if version == OPSET:
-        return model
-    if version > OPSET:
-        raise HubError(
-            f"the graph {model.graph.name!r} has opset {version}; this version of polyzoo reads up to {OPSET}",
-            hint="Export it with an older opset, or upgrade polyzoo.",
-        )
-    lifted: ir.Model = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), OPSET))
-    paths = {out.name: node.metadata_props for node in all_nodes(model.graph) for out in node.outputs}
-    for node in all_nodes(lifted.graph):
-        for out in node.outputs:
-            if PATH in paths.get(out.name, {}):
-                node.metadata_props[PATH] = paths[out.name][PATH]
-    marks = {v.name: v.metadata_props for v in (*model.graph.inputs, *model.graph.initializers.values())}
-    for value in (*lifted.graph.inputs, *lifted.graph.initializers.values()):
-        value.metadata_props.update(marks.get(value.name, {}))
-    lifted.metadata_props.update(model.metadata_props)
-    lifted.functions.update(model.functions)
-    for domain, number in model.opset_imports.items():
-        lifted.opset_imports.setdefault(domain, number)
-    return lifted
+def simplify(model: ir.Model) -> None:
+    """Infer and fold until nothing changes any more."""
+    for _ in range(MAX_ROUNDS):
+        infer_shapes(model)
+        changed = fold_constants(model) | cast_like(model) | fold_shapes(model) | drop_no_ops(model)
+        changed |= take_branches(model) | drop_sequences(model)
+        common.RemoveUnusedNodesPass()(model)
+        if not changed:
+            break
 
 
 def cast_like(model: ir.Model) -> bool:
     """CastLike(x, y) -> Cast(x, to=dtype of y), where that dtype is known."""
     changed = False
-    for node in model.graph:
+    for node in all_nodes(model.graph):
         if (
             node.op_type == "CastLike"
             and not node.domain
@@ -129,20 +116,22 @@ NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
 
 def drop_no_ops(model: ir.Model) -> bool:
     """Let the readers of a node that gives back its input read that input."""
-    changed, outputs = False, set(model.graph.outputs)
-    for node in list(model.graph):
-        x = node.inputs[0] if node.inputs else None
-        if node.domain or x is None or node.op_type not in NO_OPS or node.outputs[0] in outputs:
-            continue
-        if node.outputs[0].uses() and NO_OPS[node.op_type](node):
-            replace(node, 0, x)
-            changed = True
+    changed = False
+    for graph in all_graphs(model.graph):
+        outputs = set(graph.outputs)
+        for node in list(graph):
+            x = node.inputs[0] if node.inputs else None
+            if node.domain or x is None or node.op_type not in NO_OPS or node.outputs[0] in outputs:
+                continue
+            if node.outputs[0].uses() and NO_OPS[node.op_type](node):
+                replace(node, 0, x)
+                changed = True
     return changed
 
 
 def drop_zero_biases(model: ir.Model) -> None:
     """Conv(x, W, 0) -> Conv(x, W): the bias that an exporter makes up is no parameter."""
-    for node in model.graph:
+    for node in all_nodes(model.graph):
         if node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.inputs) > 2 and not node.domain:
             bias = node.inputs[2]
             if bias is not None and bias.const_value is not None and not bias.const_value.numpy().any():

@@ -12,16 +12,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from zoo.converters.graph import constant
+from zoo.converters.expand import splice
+from zoo.converters.graph import all_graphs, constant
 
 NOT_FOLDED = {
     *("Constant", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"),
     *("Dropout", "If", "Loop", "Scan", "SequenceMap", "SequenceEmpty", "SequenceConstruct", "Optional"),
+    # the evaluator walks over these in Python, and decoding an image makes more of few bytes
+    *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv", "Col2Im", "GridSample", "Resize"),
+    *("MaxPool", "AveragePool", "LpPool", "MaxUnpool", "RoiAlign", "MaxRoiPool", "NonMaxSuppression"),
+    *("RNN", "GRU", "LSTM", "ImageDecoder"),
 }
 MAX_ELEMENTS = 1 << 22  # a folded constant larger than this costs more to store than its node costs to run
+MAX_TOTAL = 1 << 23  # elements of all constants larger than SMALL; what would exceed it is computed when the model runs
+SMALL = 64  # elements: sizes, axes, bounds
+PICKS = {"NonZero", "Unique", "Compress"}  # of no known size, and never more than their inputs times their rank
 
 
 def replace(node: ir.Node, index: int, value: ir.Value) -> None:
@@ -31,23 +40,38 @@ def replace(node: ir.Node, index: int, value: ir.Value) -> None:
 
 def fold_constants(model: ir.Model) -> bool:
     """Evaluate every node whose inputs are all known, with onnx's reference evaluator; True if anything was."""
-    graph, changed = model.graph, False
-    outputs = set(graph.outputs)
-    opsets = dict(model.opset_imports)
+    changed = False
+    for graph in all_graphs(model.graph):
+        changed |= _fold_constants(graph, model.graph, dict(model.opset_imports))
+    return changed
+
+
+def _fold_constants(graph: ir.Graph, root: ir.Graph, opsets: dict[str, int]) -> bool:
+    changed, outputs, held = False, set(graph.outputs), _held(root)
     for node in list(graph):
-        if node.op_type == "Constant" and not node.domain and node.outputs[0] not in outputs:
-            replace(node, 0, constant(graph, node.outputs[0].name or "constant", _attribute_value(node)))
-            changed = True
-        elif _foldable(node) and not outputs.intersection(node.outputs):
-            arrays = _evaluate(node, opsets)
-            if any(np.asarray(a).size > MAX_ELEMENTS for a in arrays):
+        is_output = bool(outputs.intersection(node.outputs))
+        if node.op_type == "Constant" and not node.domain:
+            arrays = [_attribute_value(node)]
+        elif _foldable(node) and not (is_output and node.op_type == "Identity"):
+            size = _result_size(node, opsets)
+            if size is None or size > SMALL and (size > MAX_ELEMENTS or held + size > MAX_TOTAL):
                 continue
-            for i, array in enumerate(arrays):
-                replace(node, i, constant(graph, node.outputs[i].name or node.op_type, array))
-            changed = True
+            try:
+                arrays = _evaluate(node, opsets)
+            except Exception:  # noqa: BLE001 - of the evaluator, which has not every dtype; so the node stays
+                continue
+            held += size if size > SMALL else 0
         else:
             continue
-        graph.remove(node, safe=True)
+        names = [out.name or node.op_type for out in node.outputs]
+        values = [constant(root, f"{name}_value" * is_output or name, a) for name, a in zip(names, arrays, strict=True)]
+        if is_output:  # a graph output is a node's own: an Identity gives the constant
+            splice(graph, node, [], values)
+        else:
+            for i, value in enumerate(values):
+                replace(node, i, value)
+            graph.remove(node, safe=True)
+        changed = True
     return changed
 
 
@@ -59,6 +83,42 @@ def _foldable(node: ir.Node) -> bool:
         and all(v is None or v.const_value is not None for v in node.inputs)
         and not any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
     )
+
+
+def _held(root: ir.Graph) -> int:
+    tensors = [value.const_value for value in root.initializers.values() if value.const_value is not None]
+    return sum(tensor.size for tensor in tensors if tensor.size > SMALL)
+
+
+def _result_size(node: ir.Node, opsets: dict[str, int]) -> int | None:
+    """How many elements will come of a node with known inputs, before any is made; None where that is not known."""
+    tensors = {v.name or "": v.const_value for v in node.inputs if v is not None and v.const_value is not None}
+    types = {n: onnx.helper.make_tensor_type_proto(t.dtype.value, t.shape.numpy()) for n, t in tensors.items()}
+    data = {
+        n: onnx.TensorProto(data_type=t.dtype.value, dims=t.shape.numpy(), raw_data=t.tobytes())
+        for n, t in tensors.items()
+        if t.size <= SMALL and t.dtype != ir.DataType.STRING
+    }
+    imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets[""])
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema, ir.to_proto(node), types, data, opset_imports=imports, ir_version=onnx.IR_VERSION
+        )
+    except (KeyError, onnx.defs.SchemaError, onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return None
+    known = sum(tensor.size * max(len(tensor.shape), 1) for tensor in tensors.values())
+    total = 0
+    for out in node.outputs:
+        kind = inferred.get(out.name)
+        sizes = None if kind is None or not kind.tensor_type.HasField("shape") else kind.tensor_type.shape.dim
+        if sizes is not None and all(size.HasField("dim_value") for size in sizes):
+            total += math.prod(size.dim_value for size in sizes)
+        elif node.op_type in PICKS:
+            total += known
+        elif out.name:
+            return None
+    return total
 
 
 def _evaluate(node: ir.Node, opsets: dict[str, int]) -> list[Any]:
@@ -86,7 +146,7 @@ class Sizes(NamedTuple):
     @property
     def array(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """The numbers, if all are known."""
-        if any(isinstance(i, str) for i in self.items):
+        if any(isinstance(i, str) or not -(1 << 63) <= i < 1 << 63 for i in self.items):
             return None
         return np.array(self.items if self.rank else self.items[0], dtype=np.int64)
 
@@ -137,9 +197,17 @@ def _shape(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
     return Sizes(shape[slice(start, end)], 1)
 
 
+def _size(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
+    shape = dims(node.inputs[0]) if node.inputs[0] is not None else None
+    known = [d for d in shape or () if isinstance(d, int)]
+    return None if shape is None or len(known) < len(shape) else Sizes((math.prod(known),), 0)
+
+
 def _gather(node: ir.Node, args: Sequence[Sizes | None]) -> Sizes | None:
     data, indices = args
     if data is None or indices is None or data.rank != 1 or (at := indices.array) is None:
+        return None
+    if any(not -len(data.items) <= i < len(data.items) for i in at.reshape(-1)):
         return None
     return Sizes(tuple(data.items[int(i)] for i in at.reshape(-1)), indices.rank)
 
@@ -175,6 +243,8 @@ def _arithmetic(f: Callable[[int, int], int], neutral: int | None) -> Callable[.
         a, b = args[0], args[1]
         if a is None or b is None or (len(a.items) != len(b.items) and 1 not in (len(a.items), len(b.items))):
             return None
+        if not a.items or not b.items:
+            return None
         n = max(len(a.items), len(b.items))
         pairs = zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)
         out: list[int | str] = []
@@ -201,11 +271,12 @@ def _mul(x: int, y: int) -> int:
 
 
 def _div(x: int, y: int) -> int:
-    return int(math.copysign(abs(x) // abs(y), x * y)) if y else 0  # ONNX divides integers towards zero
+    return (abs(x) // abs(y)) * (-1 if (x < 0) != (y < 0) else 1) if y else 0  # ONNX divides integers towards zero
 
 
 RULES: dict[str, Callable[[ir.Node, Sequence[Sizes | None]], Sizes | None]] = {
     "Shape": _shape,
+    "Size": _size,
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,
@@ -223,17 +294,22 @@ RULES: dict[str, Callable[[ir.Node, Sequence[Sizes | None]], Sizes | None]] = {
 
 def fold_shapes(model: ir.Model) -> bool:
     """Known sizes become constants, a Reshape's computed shape a constant one with 0 and -1; True if anything did."""
-    graph, changed = model.graph, False
-    known = sizes(graph)
-    outputs = set(graph.outputs)
+    changed = False
+    for graph in all_graphs(model.graph):
+        changed |= _fold_shapes(graph, model.graph)
+    return changed
+
+
+def _fold_shapes(graph: ir.Graph, root: ir.Graph) -> bool:
+    changed, known, outputs = False, sizes(graph), set(graph.outputs)
     for node in list(graph):
         value = node.outputs[0]
         if value in known and value not in outputs and value.uses() and (array := known[value].array) is not None:
             dtype = value.dtype.numpy() if value.dtype is not None else np.int64
-            replace(node, 0, constant(graph, value.name or "size", array.astype(dtype)))
+            replace(node, 0, constant(root, value.name or "size", array.astype(dtype)))
             changed = True
         elif node.op_type == "Reshape" and not node.domain and (target := _target(node, known)) is not None:
-            node.replace_input_with(1, constant(graph, f"{value.name}_shape", np.array(target, dtype=np.int64)))
+            node.replace_input_with(1, constant(root, f"{value.name}_shape", np.array(target, dtype=np.int64)))
             node.attributes["allowzero"] = ir.AttrInt64("allowzero", 0)
             changed = True
     return changed

@@ -80,11 +80,12 @@ def read(paths: Sequence[Path]) -> ir.Model:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A format that `zoo convert` writes; `save` in converters/save.py has its function."""
+    """A format that `zoo convert` writes: a file that ends with one of `extensions`, or a folder of some of `files`."""
 
     name: str
     title: str
-    extensions: tuple[str, ...]
+    extensions: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()  # the first is always there
 
 
 TARGETS: Mapping[str, Target] = {
@@ -93,6 +94,11 @@ TARGETS: Mapping[str, Target] = {
         Target("onnx", "ONNX", (".onnx",)),
         Target("safetensors", "the weights by their author's names", (".safetensors",)),
         Target("torch", "torch: .pth a state_dict, .pt2 an ExportedProgram", (".pth", ".pt", ".bin", ".pt2")),
+        Target(
+            "torch-source",
+            "a folder of plain PyTorch: model.py, and its weights",
+            files=("model.py", "model.safetensors", "constants.safetensors"),
+        ),
     )
 }
 
@@ -121,4 +127,5 @@ def rows() -> Iterator[FormatRow]:
     shown = {format_.name for format_ in MODELS} | {container.NAME for container in tensors.CONTAINERS}
     for target in TARGETS.values():
         if target.name not in shown:
-            yield FormatRow(target.name, target.title, "model or weights", False, True, target.extensions)
+            holds = "model" if target.files else "model or weights"
+            yield FormatRow(target.name, target.title, holds, False, True, target.extensions or target.files)

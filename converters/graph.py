@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -27,7 +28,10 @@ PATH, PARAMETER, TIED = "zoo.path", "zoo.parameter", "zoo.tied"
 MODULES, HEAD, STEM, MADE_BY = "zoo.modules", "zoo.head", "zoo.stem", "zoo.made_by"
 KINDS = ("parameter", "buffer", "counter")  # trained; kept, not trained; a layer's own count, which no operator reads
 DOMAIN = "zoo"  # operators that ONNX has no name for; each carries its function body
-OPSET = 23  # the one opset of every canonical graph: a lowering is written for this version of its operator
+OPSET = 28  # the one opset of every canonical graph: a lowering is written for this version of its operator
+# of the graphs that we make (architectures, what readers of other formats give) and hand to ONNX Runtime as they are:
+# the newest that torch's exporter writes, and that ONNX Runtime has kernels for all of
+STORED_OPSET = 23
 
 
 def module_path(node: ir.Node) -> str:
@@ -63,16 +67,29 @@ def data_inputs(graph: ir.Graph) -> list[ir.Value]:
     return [v for v in graph.inputs if not is_parameter(v) and v.name not in graph.initializers]
 
 
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs that a node holds: the branches of an If, the body of a Loop or Scan."""
+    for attr in node.attributes.values():
+        if attr.type == ir.AttributeType.GRAPH:
+            yield attr.as_graph()
+        elif attr.type == ir.AttributeType.GRAPHS:
+            yield from attr.as_graphs()
+
+
+def all_graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """The graph and every body in it, the outermost first."""
+    yield graph
+    for node in graph:
+        for body in bodies(node):
+            yield from all_graphs(body)
+
+
 def all_nodes(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
     """Every node, those in the bodies of If, Loop and Scan included."""
     for node in graph:
         yield node
-        for attr in node.attributes.values():
-            if attr.type == ir.AttributeType.GRAPH:
-                yield from all_nodes(attr.as_graph())
-            elif attr.type == ir.AttributeType.GRAPHS:
-                for body in attr.as_graphs():
-                    yield from all_nodes(body)
+        for body in bodies(node):
+            yield from all_nodes(body)
 
 
 def constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
@@ -81,11 +98,18 @@ def constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
     while unique in graph.initializers:
         n += 1
         unique = f"{name}_{n}"
-    tensor = ir.tensor(array, name=unique)
+    tensor = _tensor(array, unique)
     shape = ir.Shape(tensor.shape.numpy())
     value = ir.Value(name=unique, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.initializers[unique] = value
     return value
+
+
+def _tensor(array: Any, name: str) -> ir.TensorProtocol:
+    if getattr(array, "dtype", None) != np.dtype(object):
+        return ir.tensor(array, name=name)
+    words = [word.encode() if isinstance(word, str) else bytes(word) for word in array.reshape(-1)]
+    return ir.StringTensor(words, shape=ir.Shape(array.shape), name=name)
 
 
 def load(path: Path) -> ir.Model:

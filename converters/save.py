@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from zoo.converters.formats import TARGETS
+from zoo.converters.formats import TARGETS, Target
 from zoo.converters.graph import parameters
 from zoo.errors import BadInput, UsageError, did_you_mean
 
@@ -34,10 +34,15 @@ CONTAINERS = {  # safetensors' names of dtypes (its README), by ONNX's
 }
 
 
+MADE_BY = "Written by polyzoo"  # in the head of the first file of a folder that we wrote, which may be replaced
+
+
 def checked(to: str, out: Path) -> Path:
-    """The path, if a file of the format `to` can be written there. Raises UsageError or BadInput."""
+    """The path, if a file or folder of the format `to` can be written there. Raises UsageError or BadInput."""
     if to not in TARGETS:
         raise UsageError(f"unknown format {to!r}", hint=did_you_mean(to, TARGETS) or f"Known: {', '.join(TARGETS)}.")
+    if TARGETS[to].files:
+        return _checked_folder(TARGETS[to], out.absolute())
     if out.suffix.lower() not in TARGETS[to].extensions:
         ends = ", ".join(TARGETS[to].extensions)
         raise BadInput(f"{out}: a file of the format {to} has a name that ends with {ends}")
@@ -45,6 +50,26 @@ def checked(to: str, out: Path) -> Path:
         raise BadInput(f"{out} is a folder; name the file")
     if not out.parent.is_dir():
         raise BadInput(f"{out.parent}: no such folder")
+    return out
+
+
+def _checked_folder(target: Target, out: Path) -> Path:
+    """The path, if there is nothing, an empty folder, or one that we wrote: it is replaced as a whole."""
+    if not out.parent.is_dir():
+        raise BadInput(f"{out.parent}: no such folder")
+    if not out.exists() and not out.is_symlink():
+        return out
+    if not out.is_dir() or out.is_symlink():
+        raise BadInput(f"{out} is no folder; the format {target.name} is one")
+    if out == Path.cwd() or out in Path.cwd().parents:
+        raise BadInput(f"{out} is the folder that this runs in; name one in it")
+    found = sorted(path.name for path in out.iterdir())
+    if others := [name for name in found if name not in (*target.files, "__pycache__")]:
+        raise BadInput(f"{out} holds other files ({', '.join(others[:3])})", hint="Name a new folder.")
+    if found:
+        first = out / target.files[0]
+        if not first.is_file() or MADE_BY not in first.read_text(encoding="utf-8", errors="replace"):
+            raise BadInput(f"{out} was not written by polyzoo", hint="Name a new folder.")
     return out
 
 
@@ -80,7 +105,10 @@ def safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 class Staged:
-    """A folder beside `out` whose files take their places together when the block ends well, and vanish otherwise."""
+    """A folder beside `out` whose files take their places together when the block ends well, and vanish otherwise.
+
+    `out` itself may be made as a file or as a folder, which takes the place of an older one as a whole.
+    """
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -94,6 +122,18 @@ class Staged:
             if kind is None:
                 files = sorted(Path(self._folder.name).iterdir(), key=lambda p: p.name == self.out.name)
                 for file in files:  # what the model refers to is there before the model
-                    os.replace(file, self.out.parent / file.name)
+                    self._replace(file, self.out.parent / file.name)
         finally:
             self._folder.cleanup()
+
+    def _replace(self, new: Path, place: Path) -> None:
+        if not (new.is_dir() and place.is_dir()):
+            os.replace(new, place)
+            return
+        old = Path(self._folder.name) / ".old"  # os.replace takes the place of files and of empty folders alone
+        os.rename(place, old)
+        try:
+            os.rename(new, place)
+        except OSError:
+            os.rename(old, place)
+            raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from zoo.converters.runner import Array
 # layers sums in another order in every framework and loses some seven of them. The half formats have 11 and 8 bits to
 # begin with.
 TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+APART = float("inf")  # the difference of what can't be compared: another shape, a NaN on one side
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +28,49 @@ class Agreement:
     tolerance: float
 
 
-def compare(expected: Mapping[str, Array], got: Mapping[str, Array], *, dtype: str = "float32") -> Agreement:
-    """Compare outputs by name. Raises nothing: a shape that differs is a disagreement without bounds."""
-    absolute, relative, same = 0.0, 0.0, []
-    for name, want in expected.items():
-        have = got.get(name)
-        if have is None or have.shape != want.shape:
-            return Agreement(False, float("inf"), float("inf"), None, TOLERANCES[dtype])
-        if want.size == 0:
-            continue
-        a, b = want.astype(np.float64), have.astype(np.float64)
-        if (np.isfinite(a) != np.isfinite(b)).any():
-            return Agreement(False, float("inf"), float("inf"), None, TOLERANCES[dtype])
-        worst = float(np.abs(np.nan_to_num(a) - np.nan_to_num(b)).max())
-        scale = float(np.abs(np.nan_to_num(a)).max())
-        absolute, relative = max(absolute, worst), max(relative, worst / max(scale, 1e-12))
-        if want.ndim == 2 and want.shape[1] > 1 and want.dtype.kind == "f":
-            same.append(float((a.argmax(1) == b.argmax(1)).mean()))
-    top1 = min(same) if same else None
+def compare(expected: Mapping[str, Any], got: Mapping[str, Any], *, dtype: str = "float32") -> Agreement:
+    """Compare outputs by name: arrays, sequences of them, strings, absent optionals.
+
+    Raises nothing: another shape, kind or length, and a NaN or infinity on one side alone, is a disagreement without
+    bounds. Where both have the same, the rest is compared.
+    """
+    found = [difference for name, want in expected.items() for difference in _differences(want, got.get(name))]
+    absolute = max((absolute for absolute, _, _ in found), default=0.0)
+    relative = max((relative for _, relative, _ in found), default=0.0)
+    top1 = min((same for _, _, same in found if same is not None), default=None)
     tolerance = TOLERANCES[dtype]
     return Agreement(relative <= tolerance, absolute, relative, top1, tolerance)
+
+
+def _differences(want: Any, have: Any) -> Iterator[tuple[float, float, float | None]]:
+    """The largest absolute and relative difference, and the share of rows with the same winner, of each array."""
+    if isinstance(want, (list, tuple)):
+        if not isinstance(have, (list, tuple)) or len(have) != len(want):
+            yield APART, APART, None
+        else:
+            for w, h in zip(want, have, strict=True):
+                yield from _differences(w, h)
+    elif want is None or have is None or isinstance(have, (list, tuple)):
+        if want is not have:
+            yield APART, APART, None
+    else:
+        yield _difference(np.asarray(want), np.asarray(have))
+
+
+def _difference(want: Array, have: Array) -> tuple[float, float, float | None]:
+    if have.shape != want.shape:
+        return APART, APART, None
+    if want.dtype.kind in "OSU" or have.dtype.kind in "OSU":
+        return (0.0, 0.0, None) if (want.astype(str) == have.astype(str)).all() else (APART, APART, None)
+    if want.size == 0:
+        return 0.0, 0.0, None
+    number = np.complex128 if want.dtype.kind == "c" else np.float64
+    a, b = want.astype(number), have.astype(number)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not (finite | (a == b) | (np.isnan(a) & np.isnan(b))).all():
+        return APART, APART, None
+    worst = float(np.abs(a[finite] - b[finite]).max()) if finite.any() else 0.0
+    scale = float(np.abs(a[finite]).max()) if finite.any() else 0.0
+    scores = want.ndim == 2 and want.shape[1] > 1 and want.dtype.kind in "fV"  # V: the floats that numpy lacks
+    top1 = float((a.argmax(1) == b.argmax(1)).mean()) if scores else None
+    return worst, worst / max(scale, 1e-12), top1

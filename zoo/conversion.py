@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from zoo.errors import Disagreement, UsageError
-from zoo.loaders import Changes, Model, canonical_of, resolve, source, specs_of
+from zoo.loaders import Changes, Model, canonical_of, resolve, source
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from zoo.converters.runner import Runner
     from zoo.converters.verify import Agreement
     from zoo.loaders import ModelLike
 
@@ -29,6 +30,15 @@ class Conversion:
     agreement: Agreement | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How it is to be written: of an ONNX file the opset, the dtype of floating-point numbers, and whether to check."""
+
+    opset: int | None
+    dtype: str | None
+    check: bool
+
+
 def convert(
     model: ModelLike,
     to: str,
@@ -41,67 +51,133 @@ def convert(
 ) -> Conversion:
     """Write a model in the format `to` (`zoo formats`) at `out`, and check that it computes the same.
 
-    A file takes its place when it is whole and agrees; otherwise nothing is written. Raises UsageError or BadInput for
-    what can't be asked, Disagreement when the outputs differ, and what `load` raises.
+    `opset` is of an ONNX file, older or newer than the model's. `dtype` is float16, bfloat16, float32 or float64: of
+    weights, constants, inputs and outputs; the outputs have to agree within the coarser dtype's tolerance.
+
+    A file or folder takes its place when it is whole and agrees; otherwise nothing is written. Raises UsageError or
+    BadInput for what can't be asked, Disagreement when the outputs differ, and what `load` raises.
     """
+    from zoo.converters.dtypes import dtype_of
     from zoo.converters.save import Staged, checked
 
     path = checked(to, Path(fspath(out)).expanduser())
+    if opset is not None and to != "onnx":
+        raise UsageError(f"a file of the format {to} has no opset: leave opset= out")
     if dtype is not None:
-        raise UsageError("convert keeps the author's dtype in this version of polyzoo: leave dtype= out")
+        dtype_of(dtype)
     what = resolve(model, **changes)
     with Staged(path) as staged:
-        said, agreement = WRITERS[to](what, staged, opset, check)
-        size_bytes = sum(file.stat().st_size for file in staged.parent.iterdir())
+        said, agreement = WRITERS[to](what, staged, Asked(opset, dtype, check))
+        size_bytes = sum(file.stat().st_size for file in staged.parent.rglob("*") if file.is_file())
     return Conversion(what.name, to, path, size_bytes, said, agreement)
 
 
-def _onnx(model: Model, path: Path, opset: int | None, check: bool) -> tuple[str, Agreement | None]:
-    from zoo.converters.writers.onnx.runner import open_session
+def _onnx(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.dtypes import cast
+    from zoo.converters.opsets import at_opset, check
     from zoo.converters.writers.onnx.writer import save
 
-    bound = source(model)
-    have = bound.opset_imports.get("", 0)
-    if opset is not None and opset != have:
-        raise UsageError(
-            f"{model.name} has opset {have}; writing another one is not supported by this version of polyzoo yet"
-        )
-    save(bound, path)
-    if not check:
+    made = bound = source(model)
+    if asked.opset is not None and asked.opset != bound.opset_imports.get("", 0):
+        made = at_opset(made, asked.opset)
+    if asked.dtype is not None:
+        made = cast(made, asked.dtype)
+        check(made)
+    save(made, path)
+    if not asked.check:
         return "not checked", None
-    return "ONNX Runtime: the file and the graph that is optimised", _agreed(model, bound, open_session(path))
+    said, runner = _opened(path, asked.dtype)
+    given, rounded = _examples(model, bound, asked.dtype)
+    return said, _accepted(_expected(bound, rounded), runner.run(given), model, bound, asked.dtype)
 
 
-def _safetensors(model: Model, path: Path, opset: int | None, check: bool) -> tuple[str, Agreement | None]:
+def _opened(path: Path, dtype: str | None) -> tuple[str, Runner]:
+    """An ONNX file in ONNX Runtime; its processor lacks kernels for two dtypes, whose nodes compute in float32."""
+    from zoo.converters import formats
+    from zoo.converters.dtypes import computed_in_float32, dtype_of
+    from zoo.converters.writers.onnx.runner import open_session
+    from zoo.converters.writers.onnx.writer import session
+
+    if dtype not in ("bfloat16", "float64"):
+        return "ONNX Runtime: the file, and the graph without optimisation", open_session(path, device="cpu")
+    graph = computed_in_float32(formats.read((path,)), dtype_of(dtype))
+    return f"ONNX Runtime: the file, each node in float32 and its results in {dtype}", session(graph, device="cpu")
+
+
+def _safetensors(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters import dtypes
     from zoo.converters.save import author_tensors, safetensors
 
     tensors = author_tensors(source(model))
+    if asked.dtype is not None:
+        tensors = dtypes.tensors(tensors, asked.dtype)
     safetensors(tensors, path)
-    return _same_bytes(tensors, path, check)
+    return _same_bytes(tensors, path, asked.check)
 
 
-def _torch(model: Model, path: Path, opset: int | None, check: bool) -> tuple[str, Agreement | None]:
+def _torch(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters import dtypes
     from zoo.converters.frameworks import framework
-    from zoo.converters.verify import compare
-    from zoo.examples import feeds
+    from zoo.converters.whole import specs_of
 
     target = framework("torch")
     writer, saving = target.module("writer"), target.module("save")
     bound = canonical_of(model, "torch")
+    inputs, outputs = specs_of(bound, dtype=asked.dtype)
+    module = writer.write(bound)
+    tensors = writer.tensors(module)
+    if asked.dtype is not None:
+        tensors = dtypes.tensors(tensors, asked.dtype)
+        module = writer.placed(module, device=None, dtype=asked.dtype)
+    given, rounded = _examples(model, bound, asked.dtype)
+    saving.save(module, path, inputs, given)
+    if path.suffix.lower() != ".pt2":
+        return _same_bytes(tensors, path, asked.check)
+    if not asked.check:
+        return "not checked", None
+    got = dict(zip([o.name for o in outputs], saving.run_saved(path, inputs, given), strict=True))
+    expected = _expected(source(model), rounded)
+    return "torch.export.load and ONNX Runtime", _accepted(expected, got, model, bound, asked.dtype)
+
+
+def _torch_source(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.frameworks import framework
+    from zoo.converters.whole import specs_of
+
+    if asked.dtype is not None:
+        raise UsageError("a torch source is of its author's dtype: leave dtype= out", hint="module.to() casts it.")
+    target = framework("torch")
+    writer, saving = target.module("writer"), target.module("source")
+    bound = canonical_of(model, "torch")
     inputs, outputs = specs_of(bound)
     module = writer.write(bound)
-    examples = feeds(bound, inputs, model.weights)
-    saving.save(module, path, inputs, examples)
-    if path.suffix.lower() != ".pt2":
-        return _same_bytes(writer.tensors(module), path, check)
-    if not check:
+    given, _ = _examples(model, bound, None)
+    saving.save(module, path, bound, inputs, given, _about(model))
+    if not asked.check:
         return "not checked", None
-    got = dict(zip([o.name for o in outputs], saving.run_saved(path, inputs, examples), strict=True))
-    expected = _reference(bound, examples)
-    return "torch.export.load and ONNX Runtime", _accepted(compare(expected, got), model)
+    got = dict(zip([o.name for o in outputs], saving.run(path, inputs, given, module), strict=True))
+    said = "model.py in a process of its own, and ONNX Runtime; the state_dict is the same bit for bit"
+    return said, _accepted(_expected(source(model), given), got, model, bound, None)
 
 
-WRITERS = {"onnx": _onnx, "safetensors": _safetensors, "torch": _torch}
+def _about(model: Model) -> str:
+    """Whose model it is, under which licence, and what wrote it down."""
+    from zoo.converters.save import MADE_BY
+    from zoo.version import __version__
+
+    if model.entry is None or model.weights is None:
+        whose = [f"Made from {', '.join(path.name for path in model.paths) or model.name}."]
+    else:
+        stated = model.weights.license
+        whose = [
+            f"{model.entry.title} ({model.name}), published by {model.weights.publisher}.",
+            f"Licence of the weights: {stated.weights or 'not stated'}"
+            + (f", of the author's code: {stated.code}." if stated.code else "."),
+        ]
+    return "\n".join([whose[0], "", *whose[1:], f"{MADE_BY} {__version__} (`zoo convert --to torch-source`)."])
+
+
+WRITERS = {"onnx": _onnx, "safetensors": _safetensors, "torch": _torch, "torch-source": _torch_source}
 
 
 def _same_bytes(tensors: Any, path: Path, check: bool) -> tuple[str, None]:
@@ -125,22 +201,35 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
-def _reference(bound: ir.Model, examples: dict[str, Any]) -> dict[str, Any]:
-    from zoo.converters.frameworks import framework
-    from zoo.converters.writers.onnx.writer import write
-
-    return dict(framework("onnx").module("writer").runner(write(bound)).run(examples))
-
-
-def _agreed(model: Model, bound: ir.Model, runner: Any) -> Agreement:
-    from zoo.converters.verify import compare
+def _examples(model: Model, bound: ir.Model, dtype: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Seeded inputs in a dtype, and the same numbers in the dtypes of the model itself."""
+    from zoo.converters.dtypes import array
+    from zoo.converters.whole import specs_of
     from zoo.examples import feeds
 
     examples = feeds(bound, specs_of(bound)[0], model.weights)
-    return _accepted(compare(_reference(bound, examples), runner.run(examples)), model)
+    if dtype is None:
+        return examples, examples
+    given = {name: array(value, dtype) for name, value in examples.items()}
+    return given, {name: value.astype(examples[name].dtype) for name, value in given.items()}
 
 
-def _accepted(agreement: Agreement, model: Model) -> Agreement:
+def _expected(bound: ir.Model, examples: dict[str, Any]) -> dict[str, Any]:
+    """What the graph gives in ONNX Runtime, with nothing optimised."""
+    from zoo.converters.writers.onnx.writer import session
+
+    return session(bound, device="cpu", plain=True).run(examples)
+
+
+def _accepted(
+    expected: dict[str, Any], got: dict[str, Any], model: Model, bound: ir.Model, dtype: str | None
+) -> Agreement:
+    """How they agree, within the tolerance of the coarser dtype. Raises Disagreement."""
+    from zoo.converters.dtypes import main_dtype
+    from zoo.converters.verify import TOLERANCES, compare
+
+    dtypes = (dtype or "float32", main_dtype(bound).numpy().name)
+    agreement = compare(expected, got, dtype=max(dtypes, key=TOLERANCES.__getitem__))
     if not agreement.agrees:
         raise Disagreement(
             f"{model.name}: the written model differs by {agreement.max_relative:.1e}, "

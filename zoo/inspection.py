@@ -69,7 +69,7 @@ def inspect(path: str | PathLike[str]) -> FileReport:
 def _model(file: Path) -> FileReport:
     from zoo.converters import formats
     from zoo.converters.graph import all_nodes
-    from zoo.loaders import specs_of
+    from zoo.converters.whole import specs_of
 
     format_ = formats.find(file)
     model = format_.read(file)

@@ -12,9 +12,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from zoo import registry
+from zoo.changes import Changes as Changes
+from zoo.changes import Surgery, checked, label_count, prepared_for
 from zoo.errors import BadInput, UnknownModel, UsageError
 from zoo.lock import files_of, model_name
 from zoo.store import Store, default_store
@@ -32,18 +34,9 @@ if TYPE_CHECKING:
 
     ModelLike: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]] | onnx.ModelProto | ir.Model
 
+# the tasks of models whose outputs are scores of classes
+CLASSIFIES = ("image-classification", "text-classification", "emotion", "text-direction", "text-recognition")
 FORMS = "a registry name, a path to a model file, an onnx.ModelProto or an onnx_ir.Model"
-
-
-class Changes(TypedDict, total=False):
-    """What every verb can change of a model."""
-
-    # for a file that holds weights alone: a registry name, an architecture's name, a model file or a graph
-    architecture: Any
-    num_classes: int
-    in_chans: int
-    input_size: int | tuple[int, int]
-    outputs: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +49,7 @@ class Model:
     paths: tuple[Path, ...] = ()
     graph: ir.Model | None = None
     architecture: str | Path | ir.Model | None = None  # whose graph, where the files hold weights alone
+    surgery: Surgery = Surgery()  # what is changed of the graph
 
 
 def resolve(model: ModelLike, **changes: Unpack[Changes]) -> Model:
@@ -63,32 +57,41 @@ def resolve(model: ModelLike, **changes: Unpack[Changes]) -> Model:
 
     Raises UnknownModel with the nearest names, BadInput for what is none of the forms, UsageError for unknown changes.
     """
-    architecture = _checked(changes)
+    surgery, architecture = checked(changes), _architecture_of(changes)
     if isinstance(model, str) and not _is_path(model):
         entry, weights = registry.resolve(model)
         if architecture is not None:
             raise UsageError(f"{model!r} has an architecture of its own; architecture= is for files of weights")
-        return Model(model_name(entry, weights) if weights else entry.name, entry, weights)
+        named = Model(model_name(entry, weights) if weights else entry.name, entry, weights, surgery=surgery)
+        _check_surgery(named)
+        return named
     if isinstance(model, (str, PathLike)):
         path = Path(model).expanduser()
         if not path.exists():
             raise BadInput(f"{path}: no such file or folder")
-        return Model(str(path), paths=(path,), architecture=architecture)
+        return Model(str(path), paths=(path,), architecture=architecture, surgery=surgery)
     if isinstance(model, (list, tuple)):
         paths = tuple(Path(p).expanduser() for p in model)
         if missing := [p for p in paths if not p.exists()]:
             raise BadInput(f"{missing[0]}: no such file or folder")
-        return Model(", ".join(map(str, paths)), paths=paths, architecture=architecture)
-    return Model("the given graph", graph=_graph_of(model))
+        return Model(", ".join(map(str, paths)), paths=paths, architecture=architecture, surgery=surgery)
+    return Model("the given graph", graph=_graph_of(model), surgery=surgery)
 
 
-def _checked(changes: Changes) -> str | Path | ir.Model | None:
-    unknown = [name for name in changes if name not in Changes.__annotations__]
-    if unknown:
-        raise UsageError(f"unknown change {unknown[0]!r}", hint=f"Known: {', '.join(Changes.__annotations__)}.")
-    asked = [name for name, value in changes.items() if value is not None and name != "architecture"]
-    if asked:
-        raise UsageError(f"{asked[0]}= is not supported by this version of polyzoo yet")
+def _check_surgery(model: Model) -> None:
+    """Raise UsageError for changes that an entry's own facts rule out."""
+    assert model.entry is not None
+    if model.surgery and model.weights is None:
+        asked, parts = ", ".join(model.surgery.asked), ", ".join(model.entry.parts.values())
+        raise UsageError(f"{asked}: {model.name!r} is made of other models: {parts}", hint="Change one of them.")
+    if model.surgery.num_classes is not None and model.entry.task not in CLASSIFIES:
+        raise UsageError(
+            f"num_classes=: {model.name!r} is for {model.entry.task}, which tells no classes apart",
+            hint="outputs= gives its features, on which a head can be trained.",
+        )
+
+
+def _architecture_of(changes: Changes) -> str | Path | ir.Model | None:
     architecture = changes.get("architecture")
     if architecture is None or isinstance(architecture, (str, Path)):
         return architecture
@@ -104,10 +107,9 @@ def _is_path(text: str) -> bool:
 
 def _graph_of(model: Any) -> ir.Model:
     if type(model).__name__ == "ModelProto":
-        import onnx_ir as ir
+        from zoo.converters.readers.onnx import of_proto
 
-        graph: ir.Model = ir.from_proto(model)
-        return graph
+        return of_proto(model)
     kind = f"{type(model).__module__}.{type(model).__name__}"
     if kind.startswith("onnx_ir") and type(model).__name__ == "Model":
         given: ir.Model = model
@@ -134,6 +136,7 @@ def _fetched(model: Model, *, progress: Progress | None = None) -> dict[str, lis
     """The paths of an entry's files, in the store, by role."""
     assert model.entry is not None and model.weights is not None
     store, weights = default_store(), model.weights
+    _check_before_fetching(model)
     progress = progress or _progress(store, model)
     name = model_name(model.entry, weights)
     return {
@@ -141,11 +144,23 @@ def _fetched(model: Model, *, progress: Progress | None = None) -> dict[str, lis
     }
 
 
-def _progress(store: Store, model: Model) -> Progress | None:
-    """A bar on a terminal, where something has to be fetched."""
+def _check_before_fetching(model: Model) -> None:
+    """Try the changes on the weightless graph, where there is one and something would have to be fetched."""
+    assert model.entry is not None
+    if model.surgery and model.entry.architecture is not None and not _is_stored(default_store(), model):
+        architecture(model)
+
+
+def _is_stored(store: Store, model: Model) -> bool:
+    """Whether there is nothing to fetch."""
     assert model.entry is not None and model.weights is not None
     name = model_name(model.entry, model.weights)
-    if all(store.stored(file, name) for file in files_of(model.weights)):
+    return all(store.stored(file, name) for file in files_of(model.weights))
+
+
+def _progress(store: Store, model: Model) -> Progress | None:
+    """A bar on a terminal, where something has to be fetched."""
+    if _is_stored(store, model):
         return None
     from zoo.progress import default
 
@@ -153,15 +168,23 @@ def _progress(store: Store, model: Model) -> Progress | None:
 
 
 def architecture(model: Model) -> ir.Model:
-    """The weightless canonical graph. For an entry that names an architecture, nothing is fetched."""
+    """The weightless canonical graph, changed as asked. Of an entry that names an architecture nothing is fetched."""
     from zoo import architectures
 
     if (named := _named_architecture(model)) is not None:
-        return architectures.load(named)
+        return model.surgery.on(architectures.load(named), _classes(model))
     from zoo.converters.bind import detach
     from zoo.converters.canonical import canonical
 
     return canonical(detach(source(model))[0])
+
+
+def _classes(model: Model) -> int | None:
+    """How many classes the published model tells apart, where its entry has a label for each."""
+    if model.weights is None or model.entry is None or model.entry.task == "text-recognition":  # it has blanks besides
+        return None
+    dataset = model.weights.dataset
+    return label_count(dataset) if dataset is not None and _has_labels(dataset) else None
 
 
 def _named_architecture(model: Model) -> str | None:
@@ -184,7 +207,12 @@ def _named_architecture(model: Model) -> str | None:
 
 
 def source(model: Model) -> ir.Model:
-    """The graph with its weights: bound by name, or as the model file has it, at the opset that it came with."""
+    """The graph with its weights, changed as asked, at the opset that it came with."""
+    return model.surgery.on(_published(model), _classes(model))
+
+
+def _published(model: Model) -> ir.Model:
+    """The graph with its weights as published: bound by name, or as the model file has it."""
     if model.graph is not None:
         return model.graph
     if model.entry is not None and not model.weights:
@@ -255,22 +283,13 @@ def weights(path: str | PathLike[str]) -> Mapping[str, Tensor]:
 
 def canonical_of(model: Model, framework: str) -> ir.Model:
     """The bound graph in canonical form and fused, checked to have lowerings before anything is fetched."""
-    from zoo.converters.bind import bind, detach
-    from zoo.converters.canonical import canonical
     from zoo.converters.frameworks import framework as find
-    from zoo.converters.fuse import fuse
-    from zoo.converters.graph import parameters
-    from zoo.converters.writers import driver
+    from zoo.converters.whole import lowered, prepared
 
     lowers = find(framework).module("writer").lowers
     if _named_architecture(model) is not None:
-        driver.check(fuse(architecture(model)).graph, lowers)
-        return fuse(source(model))
-    graph, tensors = detach(source(model))
-    graph = canonical(graph)
-    driver.check(graph.graph, lowers)
-    used = parameters(graph.graph)
-    return fuse(bind(graph, {name: tensor for name, tensor in tensors.items() if name in used}))
+        prepared(architecture(model), lowers)
+    return lowered(source(model), lowers)
 
 
 # ---- what users get
@@ -297,9 +316,9 @@ def load(
     target, what = find(framework), resolve(model, **changes)
     writer = target.module("writer")
     if framework == "onnx":
-        if device not in (None, "cpu") or dtype is not None:
-            raise UsageError("an onnx.ModelProto has no device, and keeps the dtype of its author")
-        return writer.write(source(what))
+        if device not in (None, "cpu"):
+            raise UsageError("an onnx.ModelProto has no device: leave device= out")
+        return writer.write(_in_dtype(source(what), dtype, on_cpu=False))
     return writer.placed(writer.write(canonical_of(what, framework)), device=device, dtype=dtype)
 
 
@@ -317,42 +336,48 @@ def runner(
     A graph of the registry that ONNX Runtime has optimised for this processor is kept, and opens at once from then on.
     `device="cuda"` that can't be had is an error with the reason; `auto` takes the fastest that is here.
 
+    With a `dtype` inputs and outputs are of it too, and arrays of bfloat16 are ml_dtypes'.
+
     Raises what `load` raises, and UsageError for a device, dtype or compile that is not supported.
     """
     from zoo.converters.frameworks import framework as find
+    from zoo.converters.whole import specs_of
 
     target, what = find(framework), resolve(model, **changes)
     if compile not in ("auto", "none"):
         problem = f"compile={compile!r} is not supported by this version of polyzoo yet"
         raise UsageError(problem, hint="Known: auto, none.")
     if framework != "onnx":
-        bound = canonical_of(what, framework)
-        native = load(bound, framework, dtype=dtype) if dtype else target.module("writer").write(bound)
+        bound, writer = canonical_of(what, framework), target.module("writer")
+        native = writer.placed(writer.write(bound), device=None, dtype=dtype)
         specs = specs_of(bound, dtype=dtype)
         made: Runner = target.module("runner").runner(native, *specs, device=device)
         return made
-    if dtype not in (None, "float32"):
-        raise UsageError(f"dtype={dtype!r} with ONNX Runtime is not supported by this version of polyzoo yet")
-    return _onnx_runner(what, device)
+    return _onnx_runner(what, device, dtype)
 
 
-def _onnx_runner(model: Model, device: str) -> Runner:
+def _onnx_runner(model: Model, device: str, dtype: str | None) -> Runner:
     from zoo.converters.writers.onnx import runner as ort
 
     is_ours = model.entry is not None and model.weights is not None
     if is_ours and ort.is_cpu(device):
-        return ort.open_built(_built(model), device="cpu")
-    if is_ours or model.graph is not None or model.architecture is not None or not _is_onnx(model):
-        from zoo.converters.writers.onnx.writer import INLINE_BYTES, save, weight_bytes, write
+        return ort.open_built(_built(model, dtype), device="cpu")
+    in_memory = model.graph is not None or model.architecture is not None or bool(model.surgery) or not _is_onnx(model)
+    if is_ours or in_memory or dtype is not None:
+        from zoo.converters.writers.onnx.writer import session
 
-        bound = source(model)
-        if weight_bytes(bound) <= INLINE_BYTES:
-            return ort.open_session(write(bound).SerializeToString(), device=device)
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            return ort.open_session(save(bound, Path(folder) / ort.MODEL)[0], device=device)
+        return session(_in_dtype(source(model), dtype, on_cpu=ort.is_cpu(device)), device=device)
     return ort.open_session(model.paths[0], device=device)
+
+
+def _in_dtype(bound: ir.Model, dtype: str | None, *, on_cpu: bool) -> ir.Model:
+    """The graph in a dtype. ONNX Runtime has no kernels for bfloat16 on a CPU: there each node computes in float32."""
+    if dtype is None:
+        return bound
+    from zoo.converters.dtypes import cast, computed_in_float32, dtype_of
+
+    made = cast(bound, dtype)
+    return computed_in_float32(made, dtype_of(dtype)) if on_cpu and dtype == "bfloat16" else made
 
 
 def _is_onnx(model: Model) -> bool:
@@ -361,7 +386,7 @@ def _is_onnx(model: Model) -> bool:
     return len(model.paths) == 1 and formats.find(model.paths[0]).name == "onnx"
 
 
-def _built(model: Model) -> Path:
+def _built(model: Model, dtype: str | None = None) -> Path:
     """The folder with the graph as ONNX Runtime has optimised it for this processor; made where it is missing."""
     from zoo.converters.writers.onnx import runner as ort
     from zoo.keys import key
@@ -370,7 +395,8 @@ def _built(model: Model) -> Path:
     facts = {
         "framework": ["onnxruntime", ort.version()],
         "digests": {role: [path.name for path in paths] for role, paths in files.items()},
-        "recipe": _recipe(model),
+        "recipe": recipe(model),
+        "dtype": dtype,
     }
     name = key("onnx", facts)
     if (folder := store.built(name)) is not None:
@@ -378,7 +404,7 @@ def _built(model: Model) -> Path:
     from zoo.converters.writers.onnx.writer import save
 
     with store.build(name) as folder:
-        bound = save(source(model), folder / "bound.onnx", inline=False)
+        bound = save(_in_dtype(source(model), dtype, on_cpu=True), folder / "bound.onnx", inline=False)
         ort.optimise(bound[0], folder)
         for path in bound:
             path.unlink()
@@ -387,7 +413,7 @@ def _built(model: Model) -> Path:
     return built
 
 
-def _recipe(model: Model) -> dict[str, Any]:
+def recipe(model: Model) -> dict[str, Any]:
     """All that decides over the bound graph besides the bytes of its files."""
     import hashlib
 
@@ -398,21 +424,8 @@ def _recipe(model: Model) -> dict[str, Any]:
     used = [architectures.path_of(entry.architecture)] if entry.architecture else []
     used += [architectures.rename_path(weights.rename)] if weights.rename else []
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in used]
-    return {"architecture": entry.architecture, "tables": digests, "unused": list(weights.unused)}
-
-
-def specs_of(model: ir.Model, *, dtype: str | None = None) -> tuple[list[Any], list[Any]]:
-    """Inputs and outputs of a graph as TensorSpecs; `dtype` in the place of float32 where the model was cast."""
-    from zoo.converters.fold import dims
-    from zoo.converters.graph import data_inputs
-    from zoo.converters.runner import TensorSpec
-
-    def spec(value: ir.Value) -> TensorSpec:
-        name = str(value.dtype.numpy()) if value.dtype is not None else "float32"
-        shape = dims(value) or ()
-        return TensorSpec(value.name or "", dtype if dtype and name == "float32" else name, tuple(shape))
-
-    return [spec(v) for v in data_inputs(model.graph)], [spec(v) for v in model.graph.outputs]
+    facts = {"architecture": entry.architecture, "tables": digests, "unused": list(weights.unused)}
+    return facts | {"changes": model.surgery.asked}
 
 
 def processor(model: ModelLike, framework: str = "numpy", **changes: Unpack[Changes]) -> Processor:
@@ -450,19 +463,21 @@ def processor_facts(model: Model) -> dict[str, Any]:
             "parts": {part: processor_facts(resolve(name)) for part, name in model.entry.parts.items()},
         }
     weights, store = model.weights, default_store()
+    _check_before_fetching(model)
     name = model_name(model.entry, weights)
     files = {
         role: store.fetch(files[0], name=name, progress=_progress(store, model))
         for role, files in weights.files.items()
         if role not in ("weights", "model")
     }
-    return {
+    facts = {
         "task": model.entry.task,
         "input": weights.input,
         "output": weights.output,
         "labels": weights.dataset if weights.dataset and _has_labels(weights.dataset) else None,
         "files": files,
     }
+    return prepared_for(facts, model.surgery)
 
 
 def _has_labels(dataset: str) -> bool:
@@ -494,4 +509,4 @@ def predictor(
     if what.entry is not None and what.weights is None:
         runners = {part: runner(name, framework, **options) for part, name in what.entry.parts.items()}
         return Predictor(runners, made, batch_size=batch_size)  # type: ignore[arg-type]
-    return Predictor(runner(model, framework, **options), made, batch_size=batch_size)  # type: ignore[arg-type]
+    return Predictor(runner(model, framework, **options, **changes), made, batch_size=batch_size)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from zoo.converters.graph import MADE_BY, MODULES, OPSET, PARAMETER, PATH
+from zoo.converters.graph import MADE_BY, MODULES, PARAMETER, PATH, STORED_OPSET
 from zoo.converters.readers.keras_config import Call, Fault, Layer, Model, Ref
 from zoo.converters.tensors import Tensor
 
@@ -186,7 +186,7 @@ def build(model: Model, table: Mapping[str, Emit], weights: Mapping[str, Tensor]
         _named_outputs(b, model, outputs),
         nodes=b.nodes,
         initializers=list(b.initializers.values()),
-        opset_imports={"": OPSET},
+        opset_imports={"": STORED_OPSET},
         name=model.name,
     )
     made_by = {"format": "keras-hdf5", "keras": ".".join(map(str, origin.version))}

@@ -11,23 +11,28 @@ import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import onnx_ir as ir
 
-from zoo.converters.graph import all_nodes
+from zoo.converters.graph import all_graphs, all_nodes
 from zoo.errors import HubError, UnsupportedOps, ZooError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Lowering = Callable[..., Any]
+Values: TypeAlias = dict[ir.Value | None, Any]  # the symbolic value of each of the graph's
 
 
 class Lowerings(dict[tuple[str, str], Lowering]):
-    """(domain, op type) -> lowering, filled by decoration. `parent` is the table to fall back on."""
+    """(domain, op type) -> lowering, filled by decoration. `parent` is the table to fall back on.
 
-    def __init__(self, framework: str, parent: Lowerings | None = None) -> None:
+    Most frameworks have no tensors of strings: a node that reads or makes some is looked up in `of_strings` alone.
+    """
+
+    def __init__(self, framework: str, parent: Lowerings | None = None, *, strings: bool = True) -> None:
         super().__init__()
         self.framework, self.parent = framework, parent
+        self.of_strings: Lowerings | None = Lowerings(framework, strings=False) if strings else None
 
     def __call__(self, op: str, domain: str = "") -> Callable[[F], F]:
         """Register the decorated function as the lowering of `op`; a second one is an error of ours."""
@@ -42,12 +47,17 @@ class Lowerings(dict[tuple[str, str], Lowering]):
 
     def find(self, node: ir.Node) -> Lowering | None:
         """The lowering of a node's operator, or None."""
-        key = (node.domain, node.op_type)
-        return self.get(key) or (self.parent.find(node) if self.parent else None)
+        table = self.of_strings if self.of_strings is not None and has_strings(node) else self
+        return table.get((node.domain, node.op_type)) or (self.parent.find(node) if self.parent else None)
 
     def missing(self, graph: ir.Graph) -> list[ir.Node]:
         """Every node without a lowering, those in bodies of If, Loop and Scan included."""
         return [node for node in all_nodes(graph) if self.find(node) is None]
+
+
+def has_strings(node: ir.Node) -> bool:
+    """Whether a node reads or makes strings: tensors of them, sequences and optionals."""
+    return any(v is not None and v.dtype == ir.DataType.STRING for v in (*node.inputs, *node.outputs))
 
 
 class Writer(Protocol):
@@ -81,7 +91,8 @@ def unsupported(nodes: Iterable[ir.Node], graph: str, lowers: Lowerings) -> Unsu
     """The one error for operators that a framework's table lacks: each with its count and the first of its nodes."""
     by_op = defaultdict(list)
     for node in nodes:
-        by_op[f"{node.domain}::{node.op_type}" if node.domain else node.op_type].append(node.name or "(no name)")
+        op = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        by_op[f"{op} of strings" if has_strings(node) else op].append(node.name or "(no name)")
     total = sum(len(names) for names in by_op.values())
     rows = [
         f"  {op:20} x{len(names):<4} {', '.join(names[:3])}{', ...' * (len(names) > 3)}" for op, names in by_op.items()
@@ -101,13 +112,18 @@ def write(graph: ir.Graph, writer: Writer) -> Any:
     Raises UnsupportedOps before any work; HubError that names the node when a lowering can't take its arguments.
     """
     check(graph, writer.lowers)
-    values: dict[ir.Value | None, Any] = {None: None}
+    values: Values = {None: None}
     values |= {v: writer.input(v) for v in graph.inputs if v.name not in graph.initializers}
     values |= {v: writer.initializer(v) for v in graph.initializers.values()}
+    return walk(graph, writer, values)
+
+
+def walk(graph: ir.Graph, writer: Writer, values: Values) -> Any:
+    """Lower the nodes of a graph whose inputs, and whatever else they read, have their symbolic values; see `write`."""
     for node in graph:
         lowering = writer.lowers.find(node)
         args = [values[v] for v in node.inputs]
-        attributes = {name: plain(attr) for name, attr in node.attributes.items()}
+        attributes = {name: plain(attr, values) for name, attr in node.attributes.items()}
         with writer.at(node):
             try:
                 made = writer.call(lowering, args, attributes) if lowering else None
@@ -123,8 +139,26 @@ def write(graph: ir.Graph, writer: Writer) -> Any:
     return writer.finish([values[v] for v in graph.outputs])
 
 
-def plain(attr: ir.Attr) -> Any:
-    """An attribute as plain Python: int, float (shortest of the same float32), str, bytes, list, tensor or graph."""
+class Body(NamedTuple):
+    """A graph that a node holds (a branch of If, the body of Loop or Scan), and the values of the graphs around it."""
+
+    graph: ir.Graph
+    outer: Values
+
+    @property
+    def captured(self) -> list[ir.Value]:
+        """The values of the graphs around it that it reads, each once, in the order of reading."""
+        inside = {v for graph in all_graphs(self.graph) for v in (*graph.inputs, *graph.initializers.values())}
+        inside |= {out for node in all_nodes(self.graph) for out in node.outputs}
+        read = [v for node in all_nodes(self.graph) for v in node.inputs]
+        read += [v for graph in all_graphs(self.graph) for v in graph.outputs]
+        return list(dict.fromkeys(v for v in read if v is not None and v not in inside))
+
+
+def plain(attr: ir.Attr, outer: Values) -> Any:
+    """An attribute as plain Python: int, float (shortest of the same float32), str, bytes, list, tensor or Body."""
+    if attr.type == ir.AttributeType.GRAPH:
+        return Body(attr.as_graph(), outer)
     if attr.type == ir.AttributeType.FLOAT:
         return shortest(attr.as_float())
     if attr.type == ir.AttributeType.FLOATS:

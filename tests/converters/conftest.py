@@ -20,7 +20,7 @@ def graph() -> Graph:
     """A model from onnx's text form; the opset is the canonical one unless the text starts with a header."""
 
     def parse(text: str) -> ir.Model:
-        header = "" if text.lstrip().startswith("<") else '<ir_version: 10, opset_import: ["" : 23, "zoo" : 1]>\n'
+        header = "" if text.lstrip().startswith("<") else '<ir_version: 10, opset_import: ["" : 28, "zoo" : 1]>\n'
         return ir.from_proto(onnx.parser.parse_model(header + text))
 
     return parse

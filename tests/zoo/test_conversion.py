@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 import zoo
+from zoo.converters.verify import compare
 from zoo.errors import BadInput, UsageError
 
 
@@ -49,14 +52,56 @@ def test_an_exported_program_holds_graph_and_weights(tmp_path):
         ("onxx", "a.onnx", {}, UsageError, "Did you mean 'onnx'"),
         ("onnx", "a.pth", {}, BadInput, "ends with .onnx"),
         ("onnx", "nowhere/a.onnx", {}, BadInput, "no such folder"),
-        ("onnx", "a.onnx", {"opset": 7}, UsageError, "opset"),
-        ("onnx", "a.onnx", {"dtype": "float16"}, UsageError, "dtype"),
+        ("onnx", "a.onnx", {"opset": 6}, UsageError, "opset 6 can't be written.*the model has 23"),
+        ("onnx", "a.onnx", {"dtype": "float17"}, UsageError, "Did you mean 'float16'"),
+        ("safetensors", "a.safetensors", {"opset": 17}, UsageError, "a file of the format safetensors has no opset"),
     ],
 )
 def test_what_cannot_be_written_leaves_nothing(tmp_path, to, out, options, error, words):
     with pytest.raises(error, match=words):
         zoo.convert("efficientnet-lite0", to, tmp_path / out, **options)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("opset", [9, 13, 17, 28])
+def test_onnx_is_written_at_another_opset_and_agrees(tmp_path, opset):
+    made = zoo.convert("efficientnet-lite0", "onnx", tmp_path / "lite0.onnx", opset=opset)
+    assert made.agreement is not None and made.agreement.agrees
+    assert opset == zoo.inspect(made.path).opset
+    names = {tensor.name for tensor in onnx.load(made.path).graph.initializer}
+    assert {"classifier.weight", "conv_stem.weight"} <= names
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [("float16", 1e-2), ("bfloat16", 5e-2), ("float64", 1e-4)])
+def test_onnx_is_written_in_another_dtype_and_agrees_within_it(tmp_path, dtype, allowed):
+    made = zoo.convert("efficientnet-lite0", "onnx", tmp_path / "lite0.onnx", dtype=dtype)
+    assert made.agreement is not None and allowed == made.agreement.tolerance
+    report = zoo.inspect(made.path)
+    assert {dtype} == {spec.dtype for spec in (*report.inputs, *report.outputs)}
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt2"])
+def test_weights_and_programs_are_written_in_another_dtype(tmp_path, name):
+    if not name.endswith("safetensors"):
+        pytest.importorskip("torch")
+    made = zoo.convert(
+        "efficientnet-lite0", "safetensors" if name.endswith("s") else "torch", tmp_path / name, dtype="bfloat16"
+    )
+    if name.endswith(".pt2"):
+        assert made.agreement is not None and made.agreement.agrees
+    else:
+        assert "bfloat16" == np.asarray(zoo.weights(made.path)["classifier.weight"]).dtype.name
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_runner_of_onnx_runtime_takes_and_gives_the_dtype(dtype):
+    runner = zoo.runner("efficientnet-lite0", dtype=dtype)
+    (given,) = runner.inputs
+    x = np.random.default_rng(0).standard_normal((2, 3, 224, 224)).astype(getattr(ml_dtypes, dtype, dtype))
+    got = runner.run({"x": x})["logits"]
+    expected = zoo.runner("efficientnet-lite0").run({"x": x.astype(np.float32)})
+    assert (dtype, dtype) == (given.dtype, got.dtype.name)
+    assert compare(expected, {"logits": got}, dtype=dtype).agrees
 
 
 def test_verify_runs_every_framework_in_a_process_of_its_own():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -30,10 +31,12 @@ from zoo.architectures import make_keras
 from zoo.converters import graph as g
 from zoo.converters.bind import bind
 from zoo.converters.canonical import canonical
+from zoo.converters.scopes import adopt
 from zoo.converters.writers.onnx.writer import write as to_onnx
 
 HERE = Path(__file__).parent
 MAX_BYTES = 64 * 1024
+TRACED_OPSET = 20  # the newest that torch's older exporter writes
 
 
 class Source(NamedTuple):
@@ -50,7 +53,11 @@ def build(name: str, recipe: Mapping[str, Any]) -> Source:
     """The module of an architecture with seeded random weights, in inference mode."""
     torch.manual_seed(0)
     publisher, model = name.split("/")
-    source = BUILDERS[publisher](model, recipe)
+    return settled(BUILDERS[publisher](model, recipe))
+
+
+def settled(source: Source) -> Source:
+    """The same in inference mode, with weights and statistics that hide nothing of what is computed."""
     source.module.eval()
     for parameter in source.module.parameters():  # a head that starts at zero would hide everything before it
         if not parameter.any():
@@ -194,7 +201,7 @@ def export(source: Source) -> ir.Model:
             dynamo=True,
             optimize=False,
             verbose=False,
-            opset_version=g.OPSET,
+            opset_version=g.STORED_OPSET,
             dynamic_shapes=source.free,
             custom_translation_table=TRANSLATIONS,
         )
@@ -204,8 +211,26 @@ def export(source: Source) -> ir.Model:
     return model
 
 
+def export_by_tracing(source: Source) -> ir.Model:
+    """The module as torch's older exporter traces it: what torch.export can't take (a detector's choice of boxes)."""
+    file = io.BytesIO()
+    with torch.no_grad():
+        torch.onnx.export(
+            source.module,
+            tuple(source.kwargs.values()),
+            file,
+            dynamo=False,
+            do_constant_folding=False,
+            opset_version=TRACED_OPSET,
+            input_names=list(source.kwargs),
+        )
+    model: ir.Model = ir.from_proto(onnx.load_model_from_string(file.getvalue()))
+    return model
+
+
 def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
     """The exported model with marked parameters for weights, the author's tree, our metadata and no other."""
+    adopt(model)
     module, graph = source.module, model.graph
     graph.name = name
     state, trained = module.state_dict(), dict(module.named_parameters(remove_duplicate=False))
@@ -228,8 +253,7 @@ def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
             value.metadata_props[g.TIED] = json.dumps(names[1:])
         graph.inputs.append(value)
     for node in g.all_nodes(graph):
-        scopes = json.loads(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]").replace("'", '"'))
-        path = scopes[-2] if len(scopes) > 1 and scopes[0] == "" else ""
+        path = g.module_path(node)
         node.metadata_props.clear()
         if path:
             node.metadata_props[g.PATH] = path
@@ -247,7 +271,7 @@ def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
         {
             "package": f"{source.package} {importlib.metadata.version(source.package)}",
             "exporter": f"torch {torch.__version__.split('+')[0]} torch.onnx.export(dynamo=True)",
-            "opset": g.OPSET,
+            "opset": g.STORED_OPSET,
         }
     )
     add_functions(model)
@@ -278,7 +302,7 @@ def add_functions(model: ir.Model) -> None:
     x = ir.Value(name="X")
     same = ir.node("Identity", [x])
     same.outputs[0].name = "Y"
-    body = ir.Graph([x], same.outputs, nodes=[same], opset_imports={"": g.OPSET}, name=node.op_type)
+    body = ir.Graph([x], same.outputs, nodes=[same], opset_imports={"": g.STORED_OPSET}, name=node.op_type)
     attributes = [ir.Attr(a.name, a.type, None) for a in node.attributes.values()]
     function = ir.Function(g.DOMAIN, node.op_type, graph=body, attributes=attributes)
     model.functions[function.identifier()] = function

@@ -46,7 +46,7 @@ def make(name: str, recipe: Mapping[str, Any]) -> tuple[ir.Model, float]:
         {
             "package": f"keras {importlib.metadata.version('keras')}",
             "exporter": f"polyzoo {importlib.metadata.version('polyzoo')} readers/keras_hdf5",
-            "opset": g.OPSET,
+            "opset": g.STORED_OPSET,
         }
     )
     return weightless, float(np.abs(got - expected).max() / np.abs(expected).max())

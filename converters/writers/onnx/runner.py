@@ -5,14 +5,17 @@ Imports numpy and ONNX Runtime alone: `zoo run` of something already built comes
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
-from zoo.converters.runner import Array, TensorSpec
+from zoo.converters.runner import Array, TensorSpec, misfit
 from zoo.errors import BadInput, HubError, UsageError
 
 # device -> execution provider
@@ -29,7 +32,18 @@ AUTO = (
     "directml",
     "cpu",
 )  # the first that this ONNX Runtime has; it compiles nothing, so it starts at once
-DTYPES = {"float": "float32", "double": "float64"}  # ONNX Runtime's names that are not numpy's
+# ONNX Runtime's names that are not numpy's and ml_dtypes'
+DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    "string": "str",
+    "float8e4m3fn": "float8_e4m3fn",
+    "float8e4m3fnuz": "float8_e4m3fnuz",
+    "float8e5m2": "float8_e5m2",
+    "float8e5m2fnuz": "float8_e5m2fnuz",
+}
+# what numpy lacks, by ONNX's number of it: such arrays go in and out as bytes
+NARROW = {"bfloat16": 16, "float8_e4m3fn": 17, "float8_e4m3fnuz": 18, "float8_e5m2": 19, "float8_e5m2fnuz": 20}
 MODEL, DATA = "model.onnx", "weights.bin"
 SMALL_BYTES = 1024  # initializers below this stay in the model file
 ERROR = 3  # ONNX Runtime's severity: what it warns of in an optimised graph is its own doing
@@ -43,6 +57,7 @@ class OnnxRunner:
         self.inputs: Sequence[TensorSpec] = [_spec(i) for i in session.get_inputs()]
         self.outputs: Sequence[TensorSpec] = [_spec(o) for o in session.get_outputs()]
         self._names = [o.name for o in self.outputs]
+        self._narrow = {spec.name: spec.dtype for spec in (*self.inputs, *self.outputs) if spec.dtype in NARROW}
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -53,11 +68,39 @@ class OnnxRunner:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """One pass. Raises BadInput naming the input when a name, dtype or shape doesn't fit."""
         try:
-            values = self.session.run(self._names, dict(feeds))
+            values = self._run_as_bytes(feeds) if self._narrow else self.session.run(self._names, dict(feeds))
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common class
             check(self.inputs, feeds)
             raise HubError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(self._names, values, strict=True))
+
+    def _run_as_bytes(self, feeds: Mapping[str, Array]) -> list[Any]:
+        check(self.inputs, feeds)
+        given = {name: _ort_value(array, self._narrow.get(name)) for name, array in feeds.items()}
+        made = self.session.run_with_ort_values(self._names, given)
+        return [_array(value, self._narrow.get(name)) for name, value in zip(self._names, made, strict=True)]
+
+
+def _ort_value(array: Any, narrow: str | None) -> ort.OrtValue:
+    """An array as ONNX Runtime takes it, which keeps the array's memory."""
+    if narrow is None:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    integers = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(integers, NARROW[narrow])
+
+
+def _array(value: ort.OrtValue, narrow: str | None) -> Any:
+    """A copy of what ONNX Runtime made, on the processor: `run_with_ort_values` brings outputs there."""
+    if narrow is None:
+        return value.numpy()
+    import ctypes
+
+    import ml_dtypes
+
+    dtype = np.dtype(getattr(ml_dtypes, narrow))
+    shape = value.shape()
+    data = ctypes.string_at(value.data_ptr(), math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
 
 
 def check(inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> None:
@@ -68,25 +111,16 @@ def check(inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> None:
     for name, spec in wanted.items():
         if name not in feeds:
             raise BadInput(f"input {name!r} is missing", hint=f"The model wants {', '.join(wanted)}.")
-        array = feeds[name]
-        dtype, shape = getattr(array, "dtype", None), getattr(array, "shape", None)
-        if dtype is None or shape is None:
-            continue  # a sequence or an optional
-        if dtype.name != spec.dtype and spec.dtype != "str":
-            raise BadInput(f"input {name!r} is {dtype.name}, the model wants {spec.dtype}")
-        fits = len(shape) == len(spec.shape) and all(
-            isinstance(want, str) or want == have for want, have in zip(spec.shape, shape, strict=True)
-        )
-        if spec.shape and not fits:
-            raise BadInput(f"input {name!r} has shape {list(shape)}, the model wants {list(spec.shape)}")
+        if reason := misfit(spec, feeds[name]):
+            raise BadInput(f"input {name!r} {reason}")
 
 
 def _spec(value: Any) -> TensorSpec:
-    dtype = value.type.removeprefix("tensor(").removesuffix(")")
+    dtype = re.sub(r"tensor\((\w+)\)", lambda found: DTYPES.get(found[1], found[1]), value.type)
     shape = tuple(
         d if isinstance(d, int) and d >= 0 else str(d or f"{value.name}_{i}") for i, d in enumerate(value.shape)
     )
-    return TensorSpec(value.name, DTYPES.get(dtype, dtype), shape)
+    return TensorSpec(value.name, dtype, shape)
 
 
 def providers(device: str) -> list[Any]:
@@ -130,6 +164,13 @@ def options(threads: int | None = None) -> ort.SessionOptions:
     return made
 
 
+def plain_options(threads: int | None = None) -> ort.SessionOptions:
+    """The same, for a graph that is run as it stands."""
+    made = options(threads)
+    made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return made
+
+
 def open_session(
     source: Path | bytes, *, device: str = "auto", settings: ort.SessionOptions | None = None
 ) -> OnnxRunner:
@@ -167,13 +208,9 @@ def optimise(source: Path, folder: Path) -> None:
 
 def open_plain(path: Path) -> OnnxRunner:
     """A Runner of a model file as it stands, on the processor, with nothing optimised: the reference."""
-    settings = options()
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return open_session(path, device="cpu", settings=settings)
+    return open_session(path, device="cpu", settings=plain_options())
 
 
 def open_built(folder: Path, *, device: str = "auto", threads: int | None = None) -> OnnxRunner:
     """A Runner of what `optimise` wrote."""
-    settings = options(threads)
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return open_session(folder / MODEL, device=device, settings=settings)
+    return open_session(folder / MODEL, device=device, settings=plain_options(threads))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from zoo.converters.graph import PARAMETER
-from zoo.converters.writers.onnx.runner import SMALL_BYTES, OnnxRunner, open_session
+from zoo.converters.writers.onnx.runner import MODEL, SMALL_BYTES, OnnxRunner, open_session, options, plain_options
 
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; weights above half of that stand in a file beside the model
 Tensor = ir.TensorProtocol
@@ -50,6 +51,15 @@ def save(model: ir.Model, path: Path, *, inline: bool | None = None) -> list[Pat
     data = path.with_name(f"{path.name}.data")
     ir.save(model, path, external_data=data.name, size_threshold_bytes=SMALL_BYTES)
     return [path, data]
+
+
+def session(model: ir.Model, *, device: str = "auto", plain: bool = False) -> OnnxRunner:
+    """A Runner of a bound model, at the opset that it came with; `plain` is with nothing optimised: the reference."""
+    settings = plain_options() if plain else options()
+    if weight_bytes(model) <= INLINE_BYTES:
+        return open_session(write(model).SerializeToString(), device=device, settings=settings)
+    with tempfile.TemporaryDirectory() as folder:
+        return open_session(save(model, Path(folder) / MODEL)[0], device=device, settings=settings)
 
 
 def runner(native: Any, *, device: str = "auto") -> OnnxRunner:

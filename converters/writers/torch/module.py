@@ -7,6 +7,7 @@ and `nn.Sequential(*model.children())` computes nothing. `nested` cuts the flat 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from operator import getitem
 from typing import Any
@@ -19,6 +20,23 @@ class Native(fx.GraphModule):
 
     torch's own copies only what the graph refers to, and remakes containers as bare modules.
     """
+
+    @property
+    def code(self) -> str:
+        """The forward as a person would write it.
+
+        What runs besides lets go of each value after its last use, as a person's `x = self.relu(x)` does: without that
+        a ResNet-50 takes three times the memory at inference (1,002 MB of activations for 32 images against 334).
+        """
+        text = re.sub(r";  (?:\w+ = )+None$", "", self._code, flags=re.MULTILINE)
+        for function in {node.target for node in self.graph.nodes if node.op == "call_function"}:
+            home = getattr(function, "__module__", None) or ""
+            if home.startswith(f"{__package__}."):
+                text = text.replace(f"{home.replace('.', '_')}_{function.__name__}(", f"{function.__name__}(")
+        return text
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Native:
         return _rebuild(self._get_name(), copy.deepcopy(_state(self), memo), copy.deepcopy(self.graph), self.training)

@@ -10,7 +10,7 @@ import torch
 
 from zoo.converters.runner import Array, TensorSpec
 from zoo.converters.writers.onnx.runner import check
-from zoo.converters.writers.torch.tree import CARRIED, to_tensor
+from zoo.converters.writers.torch.types import to_array, to_tensor
 from zoo.errors import UsageError
 
 
@@ -26,9 +26,10 @@ class TorchRunner:
         """One pass. Raises BadInput naming the input when a name, dtype or shape doesn't fit."""
         check(self.inputs, feeds)
         with torch.inference_mode():
-            made = self.module(*(from_numpy(feeds[spec.name]).to(self.device) for spec in self.inputs))
+            made = self.module(*(from_numpy(feeds[spec.name], self.device) for spec in self.inputs))
         named = made if isinstance(made, dict) else {self.outputs[0].name: made}
-        return {name: to_numpy(value) for name, value in named.items()}
+        dtypes = {spec.name: spec.dtype for spec in self.outputs}
+        return {name: to_numpy(value, dtypes.get(name, "")) for name, value in named.items()}
 
 
 def runner(
@@ -55,21 +56,22 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def from_numpy(array: Array) -> torch.Tensor:
-    """An array as a tensor; the module may write to it without the array changing."""
-    array = np.ascontiguousarray(array)
-    return to_tensor(array if array.flags.writeable else array.copy())
-
-
-def to_numpy(value: Any) -> Any:
-    """A tensor as an array (bfloat16 and float8 as ml_dtypes has them); sequences as lists, others as they are."""
+def from_numpy(value: Any, device: torch.device | None = None) -> Any:
+    """An array as a tensor, to which the module may write without the array changing; lists and strings as they are."""
     if isinstance(value, (list, tuple)):
-        return [to_numpy(v) for v in value]
+        return [from_numpy(item, device) for item in value]
+    if value is None or np.asarray(value).dtype.kind in "OSU":
+        return value if value is None else np.asarray(value).astype(object)
+    array = np.asarray(value, order="C")
+    return to_tensor(array if array.flags.writeable else array.copy()).to(device)
+
+
+def to_numpy(value: Any, dtype: str = "") -> Any:
+    """A tensor as an array, of the graph's dtype where torch has none; lists, strings and maps as they are."""
+    if isinstance(value, (list, tuple)):
+        return [to_numpy(item, dtype) for item in value]
+    if isinstance(value, dict):
+        return {key: to_numpy(item) for key, item in value.items()}
     if not isinstance(value, torch.Tensor):
-        return value if value is None else np.asarray(value)
-    tensor = value.detach().cpu()
-    for numpy_dtype, (carrier, torch_dtype) in CARRIED.items():
-        if tensor.dtype == torch_dtype:
-            carried = {np.int16: torch.int16, np.uint8: torch.uint8}[carrier]
-            return tensor.contiguous().view(carried).numpy().view(numpy_dtype)
-    return tensor.numpy()
+        return value if value is None or isinstance(value, (float, int)) else np.asarray(value)
+    return to_array(value, dtype.rpartition("(")[2].rstrip(")"))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from zoo.converters.runner import TensorSpec
-from zoo.converters.writers.torch.runner import from_numpy
+from zoo.converters.writers.torch.runner import from_numpy, to_numpy
 
 
 def save(module: torch.nn.Module, path: Path, inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> None:
@@ -30,4 +30,4 @@ def run_saved(path: Path, inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]
     with torch.inference_mode():
         made = program.module()(*(from_numpy(feeds[spec.name]) for spec in inputs))
     values = list(made.values()) if isinstance(made, dict) else [made]
-    return [value.numpy() for value in values]
+    return [to_numpy(value) for value in values]

@@ -1,4 +1,4 @@
-"""ONNX's tensor operators: shapes, indices, casts."""
+"""ONNX's tensor operators that make and change shapes."""
 
 # ruff: noqa: N803 - the names are the specification's
 
@@ -8,13 +8,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import onnx_ir as ir
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from zoo.converters.writers.torch import lowers
-from zoo.converters.writers.torch.sizes import Sizes
+from zoo.converters.writers.torch import lowers, shaping
+from zoo.converters.writers.torch.sizes import Sizes, is_computed, listed
 from zoo.errors import HubError
 
 Value = Any
@@ -26,19 +24,13 @@ def identity(w: Any, input: Value) -> Value:  # noqa: A002
     return input
 
 
-@lowers("Cast")
-def cast(w: Any, input: Value, *, saturate: int = 1, to: int) -> Value:  # noqa: A002
-    """To another dtype."""
-    x = w.tensor_of(input)
-    return x.to(w.dtype_of(ir.DataType(to)))
-
-
 @lowers("Shape")
 def shape(w: Any, data: Value, *, end: int | None = None, start: int = 0) -> Value:
     """The sizes, as Python's integers: known ones by number, free ones read from the tensor."""
     known = w.shape_in(0)
     if known is None:
-        raise HubError("the shape of a tensor whose rank is not known")
+        sizes = data.shape if (start, end) == (0, None) else data.shape[start:end]
+        return w.function(torch.tensor, sizes, dtype=torch.int64, device=w.device())
     places = range(*slice(start, end).indices(len(known)))
     return Sizes(tuple(known[i] if isinstance(known[i], int) else data.shape[i] for i in places), 1)
 
@@ -46,24 +38,28 @@ def shape(w: Any, data: Value, *, end: int | None = None, start: int = 0) -> Val
 @lowers("Size")
 def size(w: Any, data: Value) -> Value:
     """The number of elements."""
-    return Sizes((data.numel(),), 0)
+    known = w.shape_in(0)
+    is_known = known is not None and all(isinstance(d, int) for d in known)
+    return Sizes((math.prod(known) if is_known else data.numel(),), 0)
 
 
 @lowers("Reshape")
 def reshape(w: Any, data: Value, shape: Value, *, allowzero: int = 0) -> Value:
     """The same elements in another shape; 0 copies a size of the input unless allowzero."""
-    target = w.ints(shape)
-    known = w.shape_in(0)
+    x, known, target = w.as_tensor(0, data), w.shape_in(0), listed(w, shape)
+    if is_computed(target):
+        return x.reshape(target) if allowzero else w.function(shaping.reshape, x, target)
     if not allowzero:
-        target = [_copied(data, known, i) if isinstance(t, int) and t == 0 else t for i, t in enumerate(target)]
+        target = [_size(x, known, i) if isinstance(t, int) and t == 0 else t for i, t in enumerate(target)]
     if known is not None and all(isinstance(t, int) for t in target) and _is_flat(target, known):
-        y = w.module(nn.Flatten, data)
-        return torch.flatten(data, 1) if y is None else y
-    return data.reshape(*target)
+        y = w.module(nn.Flatten, x)
+        return torch.flatten(x, 1) if y is None else y
+    return x.reshape(target) if not target else x.reshape(*target)
 
 
-def _copied(data: Value, known: Sequence[Any] | None, i: int) -> Any:
-    return known[i] if known is not None and isinstance(known[i], int) else data.shape[i]
+def _size(x: Value, known: Sequence[Any] | None, axis: int) -> Any:
+    """A size of the input: a number where it is known, read from the tensor where it is free."""
+    return known[axis] if known is not None and isinstance(known[axis], int) else x.shape[axis]
 
 
 def _is_flat(target: Sequence[int], known: Sequence[Any]) -> bool:
@@ -77,84 +73,121 @@ def _is_flat(target: Sequence[int], known: Sequence[Any]) -> bool:
     )
 
 
+@lowers("Flatten")
+def flatten(w: Any, input: Value, *, axis: int = 1) -> Value:  # noqa: A002
+    """A matrix: the axes before `axis`, and the rest."""
+    x, known = w.as_tensor(0, input), w.shape_in(0)
+    axis = axis + w.rank_in(0) if axis < 0 else axis
+    if axis == 0:
+        return x.reshape(1, -1)
+    if known is not None and axis == len(known):
+        return x.reshape(-1, 1)
+    if axis == 1:
+        y = w.module(nn.Flatten, x)
+        return torch.flatten(x, 1) if y is None else y
+    return torch.flatten(torch.flatten(x, axis), 0, axis - 1)
+
+
 @lowers("Transpose")
 def transpose(w: Any, data: Value, *, perm: Sequence[int] | None = None) -> Value:
     """Axes in another order; reversed without one."""
-    rank = w.rank_in(0)
-    perm = list(perm) if perm is not None else list(range(rank))[::-1]
+    perm = list(perm) if perm is not None else list(range(w.rank_in(0)))[::-1]
     moved = [i for i, p in enumerate(perm) if i != p]
-    if len(moved) == 2:
-        return data.transpose(*moved)
-    return data.permute(*perm)
+    if not moved:
+        return data
+    return data.transpose(*moved) if len(moved) == 2 else data.permute(*perm)
 
 
 @lowers("Concat")
 def concat(w: Any, *inputs: Value, axis: int) -> Value:
     """Tensors, one behind the other along an axis."""
-    return torch.cat([w.tensor_of(i) for i in inputs], dim=axis)
+    return torch.cat([w.as_tensor(i, x) for i, x in enumerate(inputs)], dim=axis)
 
 
 @lowers("Split")
 def split(w: Any, input: Value, split: Value = None, *, axis: int = 0, num_outputs: int | None = None) -> Value:  # noqa: A002
-    """Parts along an axis: of given sizes, or as many as there are outputs, the last one smaller if need be."""
-    n = len(w.node.outputs)
+    """Parts along an axis: of given sizes, or as many as there are outputs, the last ones smaller if need be."""
+    n, x = len(w.node.outputs), w.as_tensor(0, input)
+    known = w.shape_in(0)
+    length = known[axis] if known is not None else None
     if split is not None:
-        parts = torch.split(input, w.ints(split), dim=axis)
+        sizes = listed(w, split)
+        if not is_computed(sizes) and len(sizes) != n:
+            raise HubError(f"Split into {len(sizes)} sizes with {n} outputs")
+        parts = torch.split(x, sizes, dim=axis)
+    elif not isinstance(length, int):
+        parts = w.function(shaping.split_evenly, x, num_outputs or n, axis)
+    elif length % (num_outputs or n) == 0 and length:
+        parts = torch.chunk(x, num_outputs or n, dim=axis)
     else:
-        length = (w.shape_in(0) or ())[axis]
-        if not isinstance(length, int):
-            length = input.shape[axis]
-        parts = torch.split(input, -(-length // (num_outputs or n)), dim=axis)
+        step = -(-length // (num_outputs or n))
+        parts = torch.split(x, [min(step, max(length - i * step, 0)) for i in range(num_outputs or n)], dim=axis)
     return tuple(parts[i] for i in range(n))
 
 
 @lowers("Slice")
 def slice_(w: Any, data: Value, starts: Value, ends: Value, axes: Value = None, steps: Value = None) -> Value:
-    """data[start:end:step] along the named axes."""
-    begin, end = w.ints(starts), w.ints(ends)
-    rank = w.rank_in(0)
-    along = [a % rank for a in w.ints(axes)] if axes is not None else list(range(len(begin)))
-    step = w.ints(steps) if steps is not None else [1] * len(begin)
+    """data[start:end:step] along the named axes. torch has no negative steps: they are a flip where all is taken."""
+    x, along, step = (
+        w.as_tensor(0, data),
+        None if axes is None else listed(w, axes),
+        [] if steps is None else listed(w, steps),
+    )
+    bounds = listed(w, starts), listed(w, ends)
+    if is_computed(along) or any(not isinstance(n, int) for n in step) or is_computed(step):
+        return w.function(shaping.slices, x, *bounds, along, *([step] if steps is not None else []))
+    if any(map(is_computed, bounds)):
+        count = len(along) if along is not None else (w.shape_in(1) or (None,))[0]
+        if not isinstance(count, int):
+            return w.function(shaping.slices, x, *bounds, along, *([step] if steps is not None else []))
+        bounds = w.ints(starts), w.ints(ends)
+    along = list(range(len(bounds[0]))) if along is None else [a if a >= 0 else a + w.rank_in(0) for a in along]
     index: dict[int, slice] = {}
-    for axis, b, e, s in zip(along, begin, end, step, strict=True):
-        if not isinstance(s, int) or s < 0:
-            data, b, e, s = _reversed(w, data, axis, b, e, s)
-        first = None if isinstance(b, int) and b == 0 else b
-        last = None if isinstance(e, int) and e >= 2**31 - 1 else e
-        if first is not None or last is not None or s != 1:
-            index[axis] = slice(first, last, None if s == 1 else s)
-    return data[tuple(index.get(i, slice(None)) for i in range(max(index) + 1))] if index else data
+    for axis, begin, end, s in zip(along, *bounds, step or [1] * len(along), strict=True):
+        if s > 0:
+            first = None if isinstance(begin, int) and begin == 0 else begin
+            last = None if isinstance(end, int) and end >= 2**31 - 1 else end
+            if first is not None or last is not None or s != 1:
+                index[axis] = slice(first, last, None if s == 1 else s)
+        elif _is_all_backwards(begin, end, (w.shape_in(0) or {axis: None})[axis]):
+            x = torch.flip(x, [axis])
+            if s != -1:
+                index[axis] = slice(None, None, -s)
+        else:
+            x = w.function(shaping.slices, x, [begin], [end], [axis], [s])
+    return x[tuple(index.get(i, slice(None)) for i in range(max(index) + 1))] if index else x
 
 
-def _reversed(w: Any, data: Value, axis: int, begin: Any, end: Any, step: Any) -> tuple[Value, Any, Any, int]:
-    """data[begin:end:-s] as a flip and a slice with a positive step: torch has no negative ones."""
-    length = w.shape_in(0)[axis]
-    if not all(isinstance(x, int) for x in (begin, end, step, length)):
-        raise HubError("a slice backwards wants known bounds and a fixed size")
-    places = range(*slice(begin, max(end, -length - 1) if end < 0 else end, step).indices(length))
-    if end < -length:
-        places = range(*slice(begin, None, step).indices(length))
-    if len(places) == 0:
-        return data, 0, 0, 1
-    first = length - 1 - places[0]
-    return torch.flip(data, [axis]), first, first + (len(places) - 1) * -step + 1, -step
+def _is_all_backwards(begin: Any, end: Any, length: Any) -> bool:
+    """Whether a slice with a negative step starts at the last element and goes on to the first."""
+    if not isinstance(begin, int) or not isinstance(end, int):
+        return False
+    if isinstance(length, int):
+        return (begin == -1 or begin >= length - 1) and end < -length
+    return (begin == -1 or begin >= 2**31 - 1) and end < -(2**31) + 1
 
 
 @lowers("Squeeze")
 def squeeze(w: Any, data: Value, axes: Value = None) -> Value:
     """Without axes of size one."""
+    x = w.as_tensor(0, data)
     if axes is None:
-        return data.squeeze()
-    along = w.ints(axes)
-    return data.squeeze(along[0] if len(along) == 1 else tuple(along))
+        return x.squeeze()
+    along = listed(w, axes)
+    if is_computed(along):
+        return x.squeeze(along)
+    return x.squeeze(along[0] if len(along) == 1 else tuple(along))
 
 
 @lowers("Unsqueeze")
 def unsqueeze(w: Any, data: Value, axes: Value) -> Value:
     """With new axes of size one."""
-    x = w.tensor_of(data)
-    rank = w.rank_in(0) + len(w.ints(axes))
-    for axis in sorted(a % rank for a in w.ints(axes)):
+    x, along = w.as_tensor(0, data), listed(w, axes)
+    if is_computed(along):
+        return w.function(shaping.unsqueeze, x, along)
+    if w.shape_in(0) is None and any(a < 0 for a in along):
+        return w.function(shaping.unsqueeze, x, along)
+    for axis in sorted(a if a >= 0 else a + w.rank_in(0) + len(along) for a in along):
         x = x.unsqueeze(axis)
     return x
 
@@ -162,12 +195,12 @@ def unsqueeze(w: Any, data: Value, axes: Value) -> Value:
 @lowers("Expand")
 def expand(w: Any, input: Value, shape: Value) -> Value:  # noqa: A002
     """Broadcast to a shape; an axis of size one in the shape keeps the input's."""
-    x, target = w.tensor_of(input), w.ints(shape)
-    known = list(w.shape_in(0) or ())
-    target = [1] * (len(known) - len(target)) + target
-    known = [1] * (len(target) - len(known)) + known
+    x, target, known = w.as_tensor(0, input), listed(w, shape), w.shape_in(0)
+    if is_computed(target) or known is None:
+        return torch.broadcast_to(x, w.function(torch.broadcast_shapes, x.shape, target))
+    have = [1] * (len(target) - len(known)) + list(known)
     sizes = []
-    for t, k in zip(target, known, strict=True):
+    for t, k in zip([1] * (len(known) - len(target)) + target, have, strict=True):
         if isinstance(k, int):
             sizes.append(t if k == 1 else -1)
         elif isinstance(t, int):
@@ -180,180 +213,38 @@ def expand(w: Any, input: Value, shape: Value) -> Value:  # noqa: A002
 @lowers("Tile")
 def tile(w: Any, input: Value, repeats: Value) -> Value:  # noqa: A002
     """Repeated along each axis."""
-    return input.repeat(*w.ints(repeats))
+    x, counts = w.as_tensor(0, input), listed(w, repeats)
+    return x.repeat(counts) if is_computed(counts) or not counts else x.repeat(*counts)
 
 
 @lowers("ConstantOfShape")
 def constant_of_shape(w: Any, input: Value, *, value: Any = None) -> Value:  # noqa: A002
     """One value everywhere; 0.0 without one."""
     fill = value.numpy().reshape(-1)[0].item() if value is not None else 0.0
-    return w.function(torch.full, tuple(w.ints(input)), fill, dtype=w.dtype_out(), device=w.device())
+    sizes = listed(w, input)
+    shape = sizes if is_computed(sizes) else tuple(sizes)
+    return w.function(torch.full, shape, fill, dtype=w.dtype_out(), device=w.device())
 
 
 @lowers("Range")
-def range_(w: Any, start: Value, limit: Value, delta: Value) -> Value:
-    """start, start + delta, ... below limit."""
-    bounds = [x.items[0] if isinstance(x, Sizes) else w.number(x) for x in (start, limit, delta)]
-    if isinstance(bounds[0], int) and isinstance(bounds[2], int) and (bounds[0], bounds[2]) == (0, 1):
-        return w.function(torch.arange, bounds[1], dtype=w.dtype_out(), device=w.device())
-    return w.function(torch.arange, *bounds, dtype=w.dtype_out(), device=w.device())
+def range_(w: Any, start: Value, limit: Value, delta: Value, *, stash_type: int = 1) -> Value:
+    """start, start + delta, ... below limit; nothing where the limit lies the other way."""
+    bounds = [w.number(x) for x in (start, limit, delta)]
+    made = {"dtype": w.dtype_out(), "device": w.device()}
+    are_sizes = all(w.sizes(x) is not None for x in (start, limit, delta))
+    if not are_sizes or not isinstance(bounds[2], int) or bounds[2] < 0:
+        return w.function(shaping.arange, *bounds, **made)
+    if isinstance(bounds[0], int) and (bounds[0], bounds[2]) == (0, 1):
+        return w.function(torch.arange, bounds[1], **made)
+    return w.function(torch.arange, *(bounds[:2] if bounds[2] == 1 else bounds), **made)
 
 
-@lowers("Where")
-def where(w: Any, condition: Value, X: Value, Y: Value) -> Value:
-    """X where the condition holds, Y elsewhere."""
-    y = torch.where(condition, X, Y)
-    return y if any(hasattr(v, "node") for v in (X, Y)) else y.to(w.dtype_out())
-
-
-@lowers("Gather")
-def gather(w: Any, data: Value, indices: Value, *, axis: int = 0) -> Value:
-    """data[..., indices, ...] along an axis. nn.Embedding where the author has one."""
-    shape, at = w.shape(data), w.known(indices)
-    if axis == 0 and shape is not None and len(shape) == 2 and w.author_has(nn.Embedding):
-        arguments = {"num_embeddings": shape[0], "embedding_dim": shape[1]}
-        if (y := w.layer(nn.Embedding, indices, arguments, weight=data)) is not None:
-            return y
-    rank = w.rank_in(0)
-    axis = axis % rank
-    if at is not None and at.ndim == 0:
-        return data.select(axis, int(at)) if axis else data[int(at)]
-    if at is not None:
-        return data[
-            (*[slice(None)] * axis, w.constant(at % _length(w, data, axis) if (at < 0).any() else at, "indices"))
-        ]
-    indices = w.tensor_of(indices)
-    length = _length(w, data, axis)
-    indices = torch.where(indices < 0, indices + length, indices)
-    return data[(*[slice(None)] * axis, indices)]
-
-
-def _length(w: Any, data: Value, axis: int) -> Any:
-    known = (w.shape_in(0) or ())[axis]
-    return known if isinstance(known, int) else data.shape[axis]
-
-
-@lowers("GatherElements")
-def gather_elements(w: Any, data: Value, indices: Value, *, axis: int = 0) -> Value:
-    """One element of data for each of indices, along an axis."""
-    length = _length(w, data, axis)
-    return torch.gather(data, axis, torch.where(indices < 0, indices + length, indices))
-
-
-@lowers("GatherND")
-def gather_nd(w: Any, data: Value, indices: Value, *, batch_dims: int = 0) -> Value:
-    """Data at points: the last axis of indices [..., k] counts the axes that a point names."""
-    if batch_dims:
-        raise HubError("GatherND with batch dimensions")
-    depth = (w.shape_in(1) or (None,))[-1]
-    if not isinstance(depth, int):
-        raise HubError("GatherND whose points have no fixed length")
-    x = w.tensor_of(data)
-    return x[tuple(indices[..., i] for i in range(depth))]
-
-
-@lowers("ScatterND")
-def scatter_nd(w: Any, data: Value, indices: Value, updates: Value, *, reduction: str = "none") -> Value:
-    """A copy of data with updates put at points."""
-    depth = (w.shape_in(1) or (None,))[-1]
-    if reduction not in ("none", "add") or not isinstance(depth, int):
-        raise HubError(f"ScatterND with reduction {reduction!r} or points of no fixed length")
-    return torch.index_put(data, tuple(indices[..., i] for i in range(depth)), updates, accumulate=reduction == "add")
-
-
-@lowers("Pad")
-def pad(
-    w: Any, data: Value, pads: Value, constant_value: Value = None, axes: Value = None, *, mode: str = "constant"
-) -> Value:
-    """More elements before and behind along each axis; fewer where negative."""
-    rank, amounts = w.rank_in(0), w.ints(pads)
-    along = [a % rank for a in w.ints(axes)] if axes is not None else list(range(rank))
-    before, after = dict(zip(along, amounts, strict=False)), dict(zip(along, amounts[len(along) :], strict=True))
-    flat = [p for axis in reversed(range(rank)) for p in (before.get(axis, 0), after.get(axis, 0))]
-    while len(flat) > 2 and all(isinstance(p, int) and p == 0 for p in flat[-2:]):
-        flat = flat[:-2]
-    if mode == "constant":
-        fill = 0 if constant_value is None else w.number(constant_value)
-        return F.pad(data, flat) if isinstance(fill, (int, float)) and fill == 0 else F.pad(data, flat, value=fill)
-    names = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-    if rank - len(flat) // 2 > 2 or len(flat) > 6:
-        raise HubError(
-            f"Pad by {mode} of {len(flat) // 2} axes of {rank}: "
-            "torch pads the last three of five, two of four, one of three"
-        )
-    return F.pad(data, flat, mode=names[mode])
-
-
-@lowers("Resize")
-def resize(
-    w: Any,
-    X: Value,
-    roi: Value = None,
-    scales: Value = None,
-    sizes: Value = None,
-    *,
-    antialias: int = 0,
-    axes: Sequence[int] | None = None,
-    coordinate_transformation_mode: str = "half_pixel",
-    cubic_coeff_a: float = -0.75,
-    exclude_outside: int = 0,
-    extrapolation_value: float = 0.0,
-    keep_aspect_ratio_policy: str = "stretch",
-    mode: str = "nearest",
-    nearest_mode: str = "round_prefer_floor",
-) -> Value:
-    """An image of another size, in the ways that F.interpolate has; every other way is refused by name."""
-    rank = w.rank_in(0)
-    name = _interpolation(mode, coordinate_transformation_mode, nearest_mode, rank, (exclude_outside, cubic_coeff_a))
-    if axes is not None and sorted(a % rank for a in axes) != list(range(2, rank)):
-        raise HubError(f"Resize of the axes {list(axes)}: torch resizes all but the first two")
-    spatial = slice(0 if axes is not None else 2, None)
-    options: dict[str, Any] = {"mode": name}
-    if mode != "nearest":
-        options["align_corners"] = coordinate_transformation_mode == "align_corners"
-    if antialias:
-        options["antialias"] = True
-    if sizes is not None:
-        return F.interpolate(X, size=w.ints(sizes)[spatial], **options)
-    factors = w.known(scales)
-    if factors is None:
-        raise HubError("Resize by scales that are computed")
-    return F.interpolate(X, scale_factor=[float(f) for f in factors[spatial]], **options)
-
-
-def _interpolation(mode: str, coordinates: str, nearest: str, rank: int, cubic: tuple[int, float]) -> str:
-    """F.interpolate's name of ONNX's mode, or HubError."""
-    if mode == "nearest":
-        if coordinates == "asymmetric" and nearest == "floor":
-            return "nearest"
-        if coordinates == "half_pixel" and nearest == "round_prefer_ceil":
-            return "nearest-exact"
-    elif coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        if mode == "linear":
-            return {3: "linear", 4: "bilinear", 5: "trilinear"}[rank]
-        if mode == "cubic" and rank == 4 and cubic == (0, -0.75):
-            return "bicubic"
-    raise HubError(f"Resize by {mode} with {coordinates} coordinates ({nearest}): torch's interpolate has no such mode")
-
-
-@lowers("DepthToSpace")
-def depth_to_space(w: Any, input: Value, *, blocksize: int, mode: str = "DCR") -> Value:  # noqa: A002
-    """Channels into blocks of pixels: nn.PixelShuffle is the mode CRD."""
-    if mode == "CRD":
-        return F.pixel_shuffle(input, blocksize)
-    n, c, h, wide = (input.shape[i] for i in range(4))
-    x = input.reshape(n, blocksize, blocksize, c // (blocksize * blocksize), h, wide)
-    return x.permute(0, 3, 4, 1, 5, 2).reshape(n, c // (blocksize * blocksize), h * blocksize, wide * blocksize)
-
-
-@lowers("Trilu")
-def trilu(w: Any, input: Value, k: Value = None, *, upper: int = 1) -> Value:  # noqa: A002
-    """The upper or lower triangle of each matrix."""
-    diagonal = 0 if k is None else int(w.number(k))
-    return torch.triu(input, diagonal) if upper else torch.tril(input, diagonal)
-
-
-@lowers("IsNaN")
-def is_nan(w: Any, X: Value) -> Value:
-    """Whether each element is no number."""
-    return torch.isnan(X)
+@lowers("EyeLike")
+def eye_like(w: Any, input: Value, *, dtype: int | None = None, k: int = 0) -> Value:  # noqa: A002
+    """Ones on the k-th diagonal of a matrix of the input's shape, zeros elsewhere."""
+    known, made = w.shape_in(0), w.dtype_out()
+    sizes = [_size(input, known, axis) for axis in (0, 1)]
+    if k == 0 and (made.is_floating_point or made.is_signed) and made.itemsize > 1:
+        return w.function(torch.eye, *sizes, dtype=made, device=w.device())
+    y = w.function(torch.ones, *sizes, dtype=torch.bool, device=w.device())
+    return y.tril(k).triu(k).to(made)

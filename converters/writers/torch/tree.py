@@ -6,24 +6,15 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
-import numpy as np
 import onnx_ir as ir
 import torch
 from torch import nn
 
 from zoo.converters.graph import PARAMETER, modules, parameters, tied_names
+from zoo.converters.writers.torch.types import to_tensor
 
 # what needs no constructor arguments and no part of the graph
 PLAIN = {f"{c.__module__}.{c.__name__}": c for c in (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)}
-# numpy has no such dtypes: the bytes are carried over as integers of the same width
-CARRIED = {
-    np.dtype(ml_dtypes.bfloat16): (np.int16, torch.bfloat16),
-    np.dtype(ml_dtypes.float8_e4m3fn): (np.uint8, torch.float8_e4m3fn),
-    np.dtype(ml_dtypes.float8_e4m3fnuz): (np.uint8, torch.float8_e4m3fnuz),
-    np.dtype(ml_dtypes.float8_e5m2): (np.uint8, torch.float8_e5m2),
-    np.dtype(ml_dtypes.float8_e5m2fnuz): (np.uint8, torch.float8_e5m2fnuz),
-}
 
 
 class Scope(nn.Module):
@@ -37,20 +28,10 @@ class Scope(nn.Module):
         return self.class_name
 
 
-def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """The array as a tensor over the same memory (which must be writable: weights are mapped copy-on-write)."""
-    if array.dtype in CARRIED:
-        carrier, dtype = CARRIED[array.dtype]
-        return torch.from_numpy(array.view(carrier)).view(dtype)
-    if not array.flags.writeable:  # only what we made ourselves: constants
-        array = array.copy()
-    return torch.from_numpy(array)
-
-
 def plant(model: ir.Model) -> nn.Module:
     """The tree of a bound model, every parameter and buffer in its place, in the order of the author's state_dict."""
     classes = modules(model)
-    root = Scope(short(classes.get("", ("Model", {}))[0]))
+    root = Scope(short(classes.get("", ("", {}))[0]) or "Model")
     for path, (cls, _) in classes.items():
         if path:
             _scope(root, path, cls)
@@ -110,7 +91,9 @@ def complete(root: nn.Module, model: ir.Model) -> None:
             and not [*module.children(), *module.buffers()]
         ):
             known = inspect.signature(made := getattr(nn, name)).parameters
-            place(root, path, made(**{k: v for k, v in arguments.items() if k in known}))
+            given = {k: v for k, v in arguments.items() if k in known}
+            if all(k in given for k, p in known.items() if p.default is p.empty and p.kind != p.VAR_POSITIONAL):
+                place(root, path, made(**given))
 
 
 def _find(root: nn.Module, path: str) -> nn.Module | None:

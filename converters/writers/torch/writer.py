@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,40 +19,50 @@ from torch import fx, nn
 
 from zoo.converters.graph import is_parameter, module_path, modules
 from zoo.converters.writers import driver
-from zoo.converters.writers.torch import logical as logical_group  # noqa: F401 - each group fills `lowers`
+from zoo.converters.writers.torch import activation as activation_group  # noqa: F401 - each group fills `lowers`
+from zoo.converters.writers.torch import attention as attention_group  # noqa: F401
+from zoo.converters.writers.torch import casting as casting_group  # noqa: F401
+from zoo.converters.writers.torch import control_flow as control_flow_group  # noqa: F401
+from zoo.converters.writers.torch import convolution as convolution_group  # noqa: F401
+from zoo.converters.writers.torch import decoding as decoding_group  # noqa: F401
+from zoo.converters.writers.torch import detection as detection_group  # noqa: F401
+from zoo.converters.writers.torch import flex_attention as flex_attention_group  # noqa: F401
+from zoo.converters.writers.torch import generator as generator_group  # noqa: F401
+from zoo.converters.writers.torch import image as image_group  # noqa: F401
+from zoo.converters.writers.torch import indexing as indexing_group  # noqa: F401
+from zoo.converters.writers.torch import linear as linear_group  # noqa: F401
+from zoo.converters.writers.torch import linear_attention as linear_attention_group  # noqa: F401
+from zoo.converters.writers.torch import logical as logical_group  # noqa: F401
+from zoo.converters.writers.torch import loss as loss_group  # noqa: F401
 from zoo.converters.writers.torch import lowers
 from zoo.converters.writers.torch import math as math_group  # noqa: F401
-from zoo.converters.writers.torch import nn as nn_group  # noqa: F401
+from zoo.converters.writers.torch import normalization as normalization_group  # noqa: F401
+from zoo.converters.writers.torch import pooling as pooling_group  # noqa: F401
+from zoo.converters.writers.torch import quantization as quantization_group  # noqa: F401
 from zoo.converters.writers.torch import reduction as reduction_group  # noqa: F401
+from zoo.converters.writers.torch import resize as resize_group  # noqa: F401
+from zoo.converters.writers.torch import rnn as rnn_group  # noqa: F401
+from zoo.converters.writers.torch import sequence as sequence_group  # noqa: F401
+from zoo.converters.writers.torch import signal as signal_group  # noqa: F401
 from zoo.converters.writers.torch import tensor as tensor_group  # noqa: F401
+from zoo.converters.writers.torch import text as text_group  # noqa: F401
 from zoo.converters.writers.torch.module import nested
-from zoo.converters.writers.torch.sizes import SIZES, Sizes
-from zoo.converters.writers.torch.tree import complete, place, plant, short, to_tensor, without_weights
-from zoo.errors import HubError, UsageError
+from zoo.converters.writers.torch.sizes import SIZES, TAKES_SIZES, Sizes
+from zoo.converters.writers.torch.strings import strings
+from zoo.converters.writers.torch.tree import Scope, complete, place, plant, without_weights
+from zoo.converters.writers.torch.types import to_tensor, torch_dtype
+from zoo.errors import UsageError
 
 Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
-# operators whose lowerings take Sizes as they are
-TAKES_SIZES = {
-    "Reshape",
-    "Expand",
-    "ConstantOfShape",
-    "Range",
-    "Slice",
-    "Tile",
-    "Pad",
-    "Resize",
-    "Split",
-    "Cast",
-    "Concat",
-}
-TAKES_SIZES |= {"Unsqueeze", "Gather", "GatherND", "TopK"}
 Tensor = ir.TensorProtocol
 
 
 def write(model: ir.Model) -> nn.Module:
     """The native module of a bound canonical model, in inference mode, every parameter trainable. Raises HubError."""
-    module: nn.Module = driver.write(model.graph, TorchWriter(model))
-    return module
+    writer = TorchWriter(model.graph, plant(model), modules(model))
+    module: nn.Module = driver.write(model.graph, writer)
+    complete(module, model)
+    return module.eval()
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -84,13 +94,8 @@ def identifier(name: str) -> str:
 RESERVED = {*dir(nn.Module()), *keyword.kwlist}
 
 
-def torch_dtype(dtype: ir.DataType) -> torch.dtype:
-    """ONNX's dtype as torch's. Raises HubError where torch has none."""
-    names = {"FLOAT": "float32", "DOUBLE": "float64", "COMPLEX64": "complex64", "COMPLEX128": "complex128"}
-    found = getattr(torch, names.get(dtype.name, dtype.name.lower()), None)
-    if not isinstance(found, torch.dtype):
-        raise HubError(f"torch has no dtype {dtype.name}")
-    return found
+def _is_sequence(value: ir.Value) -> bool:
+    return isinstance(value.type, (ir.SequenceType, ir.OptionalType)) or value.dtype == ir.DataType.STRING
 
 
 class PathTracer(fx.proxy.GraphAppendingTracer):
@@ -110,12 +115,13 @@ class TorchWriter:
 
     lowers = lowers
 
-    def __init__(self, model: ir.Model) -> None:
-        self.model = model
+    def __init__(self, graph: ir.Graph, root: nn.Module, classes: Mapping[str, tuple[str, dict[str, Any]]]) -> None:
+        self.graph = graph
         self.fx_graph = fx.Graph()
         self.tracer = PathTracer(self.fx_graph)
-        self.root = plant(model)
-        self.classes = modules(model)
+        self.root = root
+        self.classes = classes
+        self.inputs: list[tuple[ir.Value, fx.Proxy]] = []
         self.constants: dict[fx.Node, np.ndarray[Any, Any]] = {}
         self.names: dict[fx.Node, str] = {}
         self.layers: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {}
@@ -127,7 +133,18 @@ class TorchWriter:
 
     def input(self, value: ir.Value) -> Value:
         """A placeholder under the author's name."""
-        return self.proxy("placeholder", identifier(value.name or "input"))
+        proxy = self.argument(value.name or "input")
+        self.inputs.append((value, proxy))
+        return proxy
+
+    def argument(self, name: str) -> fx.Proxy:
+        """A further argument of the forward, under a name that no other has."""
+        word = base = identifier(name)
+        taken, n = {node.target for node in self.fx_graph.nodes if node.op == "placeholder"}, 0
+        while word in taken:
+            n += 1
+            word = f"{base}_{n}"
+        return self.proxy("placeholder", word)
 
     def initializer(self, value: ir.Value) -> Value:
         """A parameter or buffer by its path; a scalar constant as a Python number; others as unsaved buffers."""
@@ -138,9 +155,17 @@ class TorchWriter:
             proxy = self.proxy("get_attr", name)
             self.names[proxy.node] = name
             return proxy
-        array = tensor.numpy()
+        return self.array(tensor.numpy(), name)
+
+    def array(self, array: np.ndarray[Any, Any], name: str) -> Value:
+        """A constant: a scalar as a Python number, strings as the call that makes them, others as unsaved buffers."""
         if array.ndim == 0 and array.dtype.kind in "iufb":
             return array.item()
+        if array.dtype.kind in "OSU":
+            items = [item.decode() if isinstance(item, bytes) else str(item) for item in array.reshape(-1)]
+            proxy = self.function(strings, items, array.shape)
+            self.constants[proxy.node] = np.array(items, dtype=object).reshape(array.shape)
+            return proxy
         return self.tensor_constant(array, name)
 
     def tensor_constant(self, array: np.ndarray[Any, Any], name: str) -> fx.Proxy:
@@ -157,7 +182,7 @@ class TorchWriter:
     @contextmanager
     def at(self, node: ir.Node) -> Iterator[None]:
         """Nodes that are made meanwhile belong to the module that `node` belongs to."""
-        self.node, self.tracer.path = node, module_path(node)
+        self.node, self.tracer.path = node, module_path(node) if self.classes else ""
         yield
         self.node, self.tracer.path = None, ""
 
@@ -170,20 +195,33 @@ class TorchWriter:
             if sizes is not None and (made := sizes(self, *args, **attributes)) is not None:
                 return made
             if op not in TAKES_SIZES:
-                args = [self.materialise(a) for a in args]
+                vectors = [isinstance(a, Sizes) and a.rank == 1 for a in args]
+                args = [self.as_tensor(i, a) if vectors[i] else self.materialise(a) for i, a in enumerate(args)]
         return lowering(self, *args, **attributes)
 
     def finish(self, outputs: list[Value]) -> nn.Module:
         """The module: one output is the tensor, several a dict by the author's names."""
-        outputs = [self.materialise(o) for o in outputs]
-        names = [v.name or "output" for v in self.model.graph.outputs]
-        result: Any = outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True))
+        outputs = self.as_tensors(outputs)
+        names = [v.name or "output" for v in self.graph.outputs]
+        return self.assembled(outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True)))
+
+    def as_tensors(self, outputs: Sequence[Value]) -> list[Value]:
+        """The graph's outputs, those that are Python's numbers or Sizes as tensors of their dtype."""
+        made = []
+        for value, x in zip(self.graph.outputs, outputs, strict=True):
+            if isinstance(x, (Sizes, int, float)):
+                items = list(x.items) if isinstance(x, Sizes) and x.rank else x.items[0] if isinstance(x, Sizes) else x
+                dtype = torch_dtype(value.dtype or ir.DataType.INT64)
+                x = self.function(torch.tensor, items, dtype=dtype, device=self.device())
+            made.append(x)
+        return made
+
+    def assembled(self, result: Any) -> nn.Module:
+        """The forward that gives `result`, cut along the author's tree."""
         self.fx_graph.output(self.tracer.create_arg(result))
         self.fx_graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
         self.fx_graph.lint()
-        module = nested(self.root, self.fx_graph, short(self.classes.get("", ("Model", {}))[0]))
-        complete(module, self.model)
-        return module.eval()
+        return nested(self.root, self.fx_graph, self.root._get_name())
 
     # ---- what lowerings ask for
 
@@ -221,7 +259,8 @@ class TorchWriter:
         n = self.shape(x)
         if n is None or len(n) != 1 or not isinstance(n[0], int):
             raise ValueError("a list of sizes whose length is not known before the module runs")
-        return [x[i].item() for i in range(n[0])]
+        read = x.tolist()
+        return [read[i] for i in range(n[0])]
 
     def materialise(self, x: Value) -> Value:
         """Sizes as what an operator takes: a Python integer or an int64 tensor."""
@@ -275,6 +314,24 @@ class TorchWriter:
         i = next((i for i, v in enumerate(self.args) if v is x), 0)
         return self.function(torch.tensor, items, dtype=self.dtype_in(i), device=self.device())
 
+    def is_tensor(self, i: int) -> bool:
+        """Whether the i-th input of the node at hand is a tensor: no Python number, no Sizes, not left out."""
+        return i < len(self.args) and isinstance(self.args[i], fx.Proxy)
+
+    def as_tensor(self, i: int, x: Value) -> Value:
+        """The i-th input of the node at hand as a tensor, where it is one of Python's numbers or Sizes."""
+        given = self.args[i] if i < len(self.args) else x
+        if isinstance(given, Sizes) and given.rank == 0:  # `x` may be the size itself, which is no tensor
+            x = given
+        if not isinstance(x, (Sizes, int, float)):
+            return x
+        items = list(x.items) if isinstance(x, Sizes) and x.rank else x.items[0] if isinstance(x, Sizes) else x
+        return self.function(torch.tensor, items, dtype=self.dtype_in(i), device=self.device())
+
+    def fixed(self, value: ir.Value) -> tuple[int, ...]:
+        """The shape of a value of the graph, a size that is not known as 0."""
+        return tuple(d if isinstance(d, int) else 0 for d in value.shape or ())
+
     def number(self, x: Value) -> Value:
         """A scalar as a Python number: known, or read from its tensor when the module runs."""
         if isinstance(x, Sizes):
@@ -289,9 +346,8 @@ class TorchWriter:
         return self.tensor_constant(np.ascontiguousarray(array), name)
 
     def device(self) -> Value:
-        """Where the module runs: the device of its first input."""
-        first = next(n for n in self.fx_graph.nodes if n.op == "placeholder")
-        return fx.Proxy(first, self.tracer).device
+        """Where the module runs: the device of its first input that is a tensor; torch's default without any."""
+        return next((proxy.device for value, proxy in self.inputs if not _is_sequence(value)), None)
 
     def dtype_of(self, dtype: ir.DataType) -> torch.dtype:
         """ONNX's dtype as torch's."""
@@ -337,11 +393,47 @@ class TorchWriter:
             return None
         return self.proxy("call_module", path, (x,))
 
+    def body(self, body: driver.Body) -> tuple[nn.Module, tuple[Value, ...]]:
+        """A graph that the node at hand holds, as a module, and the values that it reads of the graphs around it.
+
+        The module takes the graph's inputs, then those values; it gives a tuple.
+        """
+        inner = BodyWriter(body.graph, Scope("Body"), {})
+        values: driver.Values = {None: None} | {v: inner.input(v) for v in body.graph.inputs}
+        values |= {v: inner.initializer(v) for v in body.graph.initializers.values()}
+        read: list[fx.Proxy] = []
+
+        def size_of(held: Value, value: ir.Value) -> Value:
+            if not isinstance(held, fx.Proxy):
+                return held
+            read.append(held)
+            return inner.argument(value.name or "size")
+
+        for value in body.captured:
+            held = body.outer[value]
+            if isinstance(held, Sizes):
+                values[value] = Sizes(tuple(size_of(size, value) for size in held.items), held.rank)
+            elif isinstance(held, fx.Proxy) and (known := self.known(held)) is not None:
+                values[value] = inner.array(known, value.name or "constant")
+            elif isinstance(held, fx.Proxy):
+                values[value] = inner.input(value)
+                read.append(held)
+            else:
+                values[value] = held
+        module: nn.Module = driver.walk(body.graph, inner, values)
+        if inner.own_device is not None:
+            read.append(self.device())
+        return module, tuple(read)
+
+    def call_held(self, module: nn.Module, *args: Any) -> fx.Proxy:
+        """Call a module of ours that stands beside the graph's own, under its class's name."""
+        return self.proxy("call_module", self.hold(module), args)
+
     def module(self, cls: type[nn.Module], x: Value, **arguments: Any) -> fx.Proxy | None:
         """Call a module without parameters where the author has one of that very class; None where he has none."""
         if not self.author_has(cls):
             return None
-        path = module_path(self.node) if self.node else ""
+        path = self.tracer.path
         if path not in self.layers:
             place(self.root, path, cls(**arguments))
             self.layers[path] = (cls, arguments)
@@ -351,7 +443,7 @@ class TorchWriter:
 
     def replaced(self, module: nn.Module, x: Value) -> fx.Proxy:
         """Call a module of ours in the place of the author's that this node belongs to, or beside the graph's own."""
-        path = module_path(self.node) if self.node else ""
+        path = self.tracer.path
         if not path:
             return self.anonymous(module, x)
         if path not in self.layers:
@@ -361,17 +453,41 @@ class TorchWriter:
 
     def anonymous(self, module: nn.Module, x: Value) -> fx.Proxy:
         """Call a module where the author has a function: it stands under its class's name in the module around it."""
-        around = module_path(self.node) if self.node else ""
-        name = base = type(module).__name__.lower()
+        return self.call_held(module, x)
+
+    def hold(self, module: nn.Module) -> str:
+        """Put a module under its class's name in the author's module that the node at hand belongs to; its path."""
+        around = self.tracer.path
+        name = base = identifier(type(module).__name__.lower())
         n = 0
         while name in self.root.get_submodule(around)._modules:
             n += 1
             name = f"{base}_{n}"
         path = f"{around}.{name}" if around else name
         self.root.get_submodule(around).add_module(name, module)
-        return self.proxy("call_module", path, (x,))
+        return path
 
     def author_has(self, cls: type[nn.Module]) -> bool:
         """Whether the author's module that the node at hand belongs to is of that very class."""
-        path = module_path(self.node) if self.node else ""
+        path = self.tracer.path
         return self.classes.get(path, ("", {}))[0] == f"{cls.__module__}.{cls.__qualname__}"
+
+
+class BodyWriter(TorchWriter):
+    """Writes the body of an If, Loop or Scan: a module without a tree, whose outputs are a tuple."""
+
+    own_device: fx.Proxy | None = None
+
+    def device(self) -> Value:
+        """As outside; a body that is given no tensor is given the device, as its last argument."""
+        if (device := super().device()) is not None:
+            return device
+        if self.own_device is None:
+            arguments = [node for node in self.fx_graph.nodes if node.op == "placeholder"]
+            with self.fx_graph.inserting_after(arguments[-1]) if arguments else nullcontext():
+                self.own_device = self.argument("device")
+        return self.own_device
+
+    def finish(self, outputs: list[Value]) -> nn.Module:
+        """The module, called Body."""
+        return self.assembled(tuple(self.as_tensors(outputs)))

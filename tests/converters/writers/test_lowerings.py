@@ -27,7 +27,7 @@ def test_parameters_and_defaults_are_the_specifications(framework):
     for (domain, op), lowering in table(framework).items():
         if domain == DOMAIN:
             continue
-        schema = onnx.defs.get_schema(op, OPSET)
+        schema = onnx.defs.get_schema(op, OPSET, domain)
         parameters = [p for p in inspect.signature(lowering).parameters.values() if not p.name.startswith("_")][1:]
         inputs = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
         many = [p.name for p in inputs if p.kind == p.VAR_POSITIONAL]
@@ -49,6 +49,8 @@ def test_parameters_and_defaults_are_the_specifications(framework):
 
 def default(attribute):
     value = onnx.helper.get_attribute_value(attribute.default_value)
+    if isinstance(value, list):
+        return tuple(v.decode() if isinstance(v, bytes) else v for v in value)
     if isinstance(value, bytes):
         return value.decode()
     return shortest(value) if isinstance(value, float) else value

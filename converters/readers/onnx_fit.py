@@ -1,0 +1,70 @@
+"""Whether dtypes and shapes go with the operators that they are given to: axes, permutations, sizes that are not equal.
+
+onnx's own inference says so, over a copy without weights and without the shapes that the exporter noted, which may be
+wrong and are read by nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from pathlib import Path
+
+import onnx
+from onnx import GraphProto, ModelProto
+
+from zoo.errors import Malformed
+
+SMALL = 128  # elements of an initializer that may say how: an axis, a shape, a number of repeats
+ERROR = re.compile(r"^(?:\[\w+\] )?(?:Inference error\(s\): )?\(op_type:(\w+)(?:, node name: ([^)]*))?\): (.*)$", re.M)
+
+
+def check_fit(model: ModelProto, file: Path | str, hint: str) -> None:
+    """Raise Malformed for the first node whose inputs do not fit its operator.
+
+    Nodes stand in an order in which they can be computed. Operators that onnx infers by a body, and those of other
+    domains, are not judged.
+    """
+    try:
+        onnx.shape_inference.infer_shapes(_without_weights(model), check_type=True, strict_mode=True, data_prop=False)
+    except onnx.shape_inference.InferenceError as error:
+        opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+        for op, name, reason in ERROR.findall(str(error)):
+            if onnx.defs.has(op, opset) and onnx.defs.get_schema(op, opset).has_type_and_shape_inference_function:
+                node = f"node {name!r} ({op})" if name else f"a node {op}"
+                what = " ".join(reason.split()).removeprefix("[TypeInferenceError] ")
+                raise Malformed(file, f"graph {model.graph.name!r}: {node}: {what}", hint=hint) from error
+    except (onnx.checker.ValidationError, ValueError, RuntimeError):
+        return  # what this inference can't look at as a whole, as the operators of some domains
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    light = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    light.graph.name = model.graph.name
+    light.graph.input.extend(model.graph.input)
+    light.graph.node.extend(model.graph.node)
+    light.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in model.graph.output)
+    given = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) <= SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            light.graph.initializer.append(tensor)
+        elif tensor.name not in given:
+            value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            light.graph.input.append(value)
+    for node in light.graph.node:
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _forget(body)
+    return light
+
+
+def _forget(graph: GraphProto) -> None:
+    """Drop the shapes that were noted within a body, and in those within it."""
+    del graph.value_info[:]
+    for value in graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _forget(body)

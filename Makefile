@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-latest test-slow test-gpu bench conformance parity lint format constraints dist clean
+.PHONY: help setup demo test test-latest test-slow test-gpu bench bench-gpu conformance sweep parity lint format constraints dist clean
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell for name in python3.11 python3 python3.12 python3.13 python3.14 python; do \
@@ -67,13 +67,21 @@ test-gpu: export ZOO_TEST_ENVIRONMENT = all
 test-gpu: $(TEST) ## the tests that want a GPU
 	.venv-test/bin/python -m pytest -m gpu $(ARGS)
 
-bench: $(BASE) $(TEST) ## ratios measured side by side: what a start costs, and how long weights take into a module
+bench: $(BASE) $(TEST) ## ratios measured side by side: starting, loading weights, converted modules against their publisher's
 	.venv/bin/python benchmarks/startup.py
 	.venv-test/bin/python benchmarks/load_weights.py
+	.venv-test/bin/python -W ignore benchmarks/against_publisher.py --plot docs/images/against-publisher.png
+
+bench-gpu: $(TEST) ## converted modules against their publisher's on a GPU
+	.venv-test/bin/python -W ignore benchmarks/against_publisher.py --device cuda
 
 FRAMEWORK = torch
 conformance: $(TEST) ## ONNX's backend suite in FRAMEWORK=torch: docs/conformance/ (ARGS="--only softmax" looks at a part)
 	.venv-test/bin/python tools/conformance.py --framework $(FRAMEWORK) $(ARGS)
+
+FAMILY = torchvision
+sweep: $(TEST) ## FAMILY=torchvision|timm|transformers against the publishers' modules: docs/conformance/ (ARGS="--only '^res'")
+	.venv-test/bin/python -W ignore tools/sweep.py $(FRAMEWORK) $(FAMILY) $(ARGS)
 
 parity: $(TEST) ## every model of the registry in every framework against ONNX Runtime: docs/parity.md
 	.venv-test/bin/python tools/parity.py $(ARGS)

@@ -171,7 +171,9 @@ def main() -> int:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {args.device}, {torch.get_num_threads()} threads")
+    print(
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {args.device}, {torch.get_num_threads()} threads"
+    )
     print("| model | batch 1 | batch 8 | training step | memory | conversion, s |\n|---|---|---|---|---|---|")
     rows = []
     for name in args.models.split(","):

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from zoo.converters.branches import take_branches
-from zoo.converters.expand import expand_foreign, inline_functions
+from zoo.converters.expand import expand_foreign, inline_functions, own_domains
 from zoo.converters.fold import dims, fold_constants, fold_shapes, replace
 from zoo.converters.graph import all_graphs, all_nodes
 from zoo.converters.infer import infer_shapes
@@ -33,6 +33,7 @@ def canonical(model: ir.Model) -> ir.Model:
     Raises HubError for a newer opset, and for one that can't be lifted.
     """
     inline_functions(model)
+    own_domains(model)
     model = lift(model)
     inline_functions(model)  # those whose opset was not the graph's
     common.LiftSubgraphInitializersToMainGraphPass()(model)

@@ -16,10 +16,19 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from zoo.converters.expansions import EXPANSIONS, Builder, Unknown
-from zoo.converters.expansions import ml_features as ml_features  # each fills EXPANSIONS
-from zoo.converters.expansions import ml_linear as ml_linear
-from zoo.converters.expansions import ml_trees as ml_trees
-from zoo.converters.graph import DOMAIN, OPSET, PATH, all_graphs
+from zoo.converters.expansions import (  # noqa: F401 - each fills EXPANSIONS
+    microsoft,
+    microsoft_attention,
+    microsoft_norms,
+    microsoft_quantized,
+    microsoft_weights,
+    ml_features,
+    ml_linear,
+    ml_trees,
+    preview,
+    training,
+)
+from zoo.converters.graph import DOMAIN, OPSET, PATH, all_graphs, all_nodes
 from zoo.converters.lift import convert_version
 from zoo.errors import HubError
 
@@ -47,6 +56,19 @@ def inline_functions(model: ir.Model) -> None:
         _expand_all(model, lambda node: None if node.domain == DOMAIN else _of_function(node, model.functions))
         for key in [key for key, f in model.functions.items() if f.domain != DOMAIN]:
             del model.functions[key]
+
+
+# what ONNX Runtime has in ONNX's own domain, and ONNX from a later opset on or not at all
+ORT_OWN = {"SimplifiedLayerNormalization": OPSET + 1, "LayerNormalization": 17}
+
+
+def own_domains(model: ir.Model) -> None:
+    """Put the operators that ONNX Runtime added to ONNX's domain into its own, before the graph is lifted."""
+    version = model.opset_imports.get("", OPSET)
+    for node in all_nodes(model.graph):
+        if not node.domain and version < ORT_OWN.get(node.op_type, 0):
+            node.domain = "com.microsoft"
+            model.opset_imports.setdefault("com.microsoft", 1)
 
 
 def expand_foreign(model: ir.Model, infer: Callable[[ir.Model], None]) -> None:
@@ -105,9 +127,10 @@ def splice(graph: ir.Graph, node: ir.Node, nodes: Sequence[ir.Node], outputs: Se
             value.name = f"{base}.{new.op_type}_{i}" + f".{j}" * (j > 0)
     made = {value for new in nodes for value in new.outputs}
     graph.insert_before(node, nodes)
-    for old, value in zip(node.outputs, outputs, strict=False):
-        if value is None:
+    for old, given in zip(node.outputs, outputs, strict=False):
+        if given is None:
             continue
+        value = given
         if value not in made or value.is_graph_output():  # an input handed through: an output needs a node of its own
             same = ir.node("Identity", [value])
             graph.insert_before(node, same)
@@ -180,7 +203,9 @@ def _instance(node: ir.Node, function: ir.Function) -> Body:
     for i, out in enumerate(call.outputs):
         out.name = f"out_{i}"
     imports = dict(function.opset_imports)
-    graph = ir.Graph(list(stand_ins.values()), list(call.outputs), nodes=[call], opset_imports=imports, name=node.op_type)
+    graph = ir.Graph(
+        list(stand_ins.values()), list(call.outputs), nodes=[call], opset_imports=imports, name=node.op_type
+    )
     model = ir.Model(graph, ir_version=10, functions=[function])
     key = function.identifier()
     common.InlinePass(criteria=lambda f: f.identifier() == key)(model)

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from zoo.errors import Malformed
+from zoo.errors import HubError, Malformed
 
 PATH, PARAMETER, TIED = "zoo.path", "zoo.parameter", "zoo.tied"
 MODULES, HEAD, STEM, MADE_BY = "zoo.modules", "zoo.head", "zoo.stem", "zoo.made_by"
@@ -40,9 +40,16 @@ def module_path(node: ir.Node) -> str:
 
 
 def modules(model: ir.Model) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The author's module tree: path -> (class, constructor arguments), in the author's order. Empty if not kept."""
-    tree = json.loads(model.metadata_props.get(MODULES, "{}"))
-    return {path: (entry, {}) if isinstance(entry, str) else (entry[0], entry[1]) for path, entry in tree.items()}
+    """The author's module tree: path -> (class, constructor arguments), in the author's order. Empty if not kept.
+
+    Raises HubError where what a file says is no such tree.
+    """
+    try:
+        tree = json.loads(model.metadata_props.get(MODULES, "{}"))
+        pairs = {path: (entry, {}) if isinstance(entry, str) else entry for path, entry in tree.items()}
+        return {path: (str(cls), dict(arguments)) for path, (cls, arguments) in pairs.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise HubError(f"the metadata {MODULES!r} of {model.graph.name!r} is no module tree: {error}") from error
 
 
 def is_parameter(value: ir.Value) -> bool:
@@ -58,8 +65,10 @@ def parameters(graph: ir.Graph) -> dict[str, ir.Value]:
 
 def tied_names(value: ir.Value) -> list[str]:
     """Further names of a parameter (`lm_head.weight` of `wte.weight`)."""
-    names: list[str] = json.loads(value.metadata_props.get(TIED, "[]"))
-    return names
+    try:
+        return [str(name) for name in json.loads(value.metadata_props.get(TIED, "[]"))]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise HubError(f"the metadata {TIED!r} of {value.name!r} is no list of names: {error}") from error
 
 
 def data_inputs(graph: ir.Graph) -> list[ir.Value]:

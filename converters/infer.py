@@ -10,6 +10,7 @@ onnx's own inference does the work. By itself it knows less inside a body than o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import NamedTuple
 
 import onnx
@@ -19,6 +20,8 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorShapeProto, TypePr
 from zoo.converters.graph import bodies
 
 MAX_ROUNDS = 6  # of assuming shapes of states: each drops what the round before refuted
+MAX_FOLLOWED = 1 << 21  # members of all vectors that inference computes, a microsecond each
+MAX_RANK = 64
 SMALL_BYTES = 1 << 14  # of a constant that a body is told: sizes, axes, bounds; no weights
 Shape = tuple[int | str | None, ...]
 State = tuple[str, int]  # a Loop, by its place in the model, and the number of one of its states
@@ -65,7 +68,27 @@ def _inferred(proto: onnx.ModelProto, has_bodies: bool) -> onnx.ModelProto:
 
 
 def _run(proto: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+    follow = _can_follow(proto.graph, {})
+    return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=follow)
+
+
+def _can_follow(graph: GraphProto, lengths: dict[str, int]) -> bool:
+    """Whether onnx can compute the known vectors of a graph as it infers: a chain of Concats doubles one at each."""
+    total = 0
+    lengths |= {tensor.name: prod(tensor.dims) for tensor in graph.initializer if len(tensor.dims) <= 1}
+    for value in graph.input:
+        sizes = value.type.tensor_type.shape.dim
+        if len(sizes) == 1 and sizes[0].HasField("dim_value"):
+            lengths[value.name] = sizes[0].dim_value
+    for node in graph.node:
+        if any(not _can_follow(body, dict(lengths)) for body in _graphs(node)):
+            return False
+        given = [lengths[name] for name in node.input if name in lengths]
+        if node.op_type == "Shape" or (given and len(given) == len(node.input)):
+            length = sum(given) if node.op_type == "Concat" else max(given, default=MAX_RANK)
+            lengths |= dict.fromkeys(node.output, length)
+            total += length
+    return total <= MAX_FOLLOWED
 
 
 def _graphs(node: NodeProto) -> Iterator[GraphProto]:

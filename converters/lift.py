@@ -1,6 +1,6 @@
 """From one opset to another, by onnx's own version converter, with what it drops carried across.
 
-The converter drops node metadata and model-local functions. onnxscript's keeps metadata, and knows opsets 18 to 25 only.
+The converter drops node metadata and model-local functions. onnxscript's keeps metadata, and knows opsets 18 to 25.
 """
 
 from __future__ import annotations
@@ -35,10 +35,16 @@ def lift(model: ir.Model) -> ir.Model:
 
 def convert_version(model: ir.Model, version: int) -> ir.Model:
     """The model at another opset, its paths, marks and metadata carried across. Raises HubError with the reason."""
+    have = model.opset_imports.get("", 0)
+    if have < 9 <= version and any(node.op_type == "Scan" and not node.domain for node in all_nodes(model.graph)):
+        # onnx's adapter drops the batch axis from the graph's own inputs, which is right for a batch of one only
+        raise HubError(
+            f"the graph {model.graph.name!r} has a Scan of opset {have}, which has a batch axis; newer ones have none",
+            hint="Convert the model to opset 9 or newer where it was made.",
+        )
     try:
         converted: ir.Model = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), version))
     except Exception as error:
-        have = model.opset_imports.get("", 0)
         raise HubError(
             f"the graph {model.graph.name!r} can't be converted from opset {have} to {version}: {error}"
         ) from error

@@ -46,6 +46,12 @@ def _alike(node: ir.Node) -> bool:
     return len(node.inputs) == 1 or (len(shapes) == 1 and None not in shapes)
 
 
+def _by_truncation(node: ir.Node) -> bool:
+    """A Mod of integers, or by truncation."""
+    x = node.inputs[0]
+    return bool(node.attributes.get_int("fmod", 0)) or (x is not None and x.dtype is not None and x.dtype.is_integer())
+
+
 def _never(node: ir.Node) -> bool:
     return False
 
@@ -54,6 +60,7 @@ def _never(node: ir.Node) -> bool:
 CHANGED: dict[str, tuple[int, str, Callable[[ir.Node], bool]]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), (13, "all axes from `axis` on were one", _last_axis)),
     **dict.fromkeys(("Max", "Min", "Mean", "Sum"), (8, "inputs had to have one shape", _alike)),
+    "Mod": (28, "floating-point numbers wanted fmod=1", _by_truncation),
     "GridSample": (20, "there was none of rank 5", _of_pictures),
     "RoiAlign": (16, "coordinates were half a pixel off", _whole_pixels),
     "Resize": (11, "it had no region, and other coordinates", _never),

@@ -84,14 +84,15 @@ def check(model: ir.Model) -> None:
 
 def _lowered(graph: ir.Model, opset: int) -> ir.Model:
     """The graph, every operator known to the older opset, and those nodes set apart that it has as they are."""
+    have = graph.opset_imports.get("", OPSET)
     functions = any(function.domain != DOMAIN for function in graph.functions.values())
-    if functions or any(not _exists(node, opset) for node in all_nodes(graph.graph)):
-        graph = lift(graph)
+    if functions or any(not _exists(node, have, opset) for node in all_nodes(graph.graph)):
+        graph, have = lift(graph), OPSET
         inline_functions(graph)
         infer_shapes(graph)
-        if expand(graph, lambda node: _exists(node, opset), infer_shapes):
+        if expand(graph, lambda node: _exists(node, have, opset), infer_shapes):
             simplify(graph)
-    if missing := sorted({node.op_type for node in all_nodes(graph.graph) if not _exists(node, opset)}):
+    if missing := sorted({node.op_type for node in all_nodes(graph.graph) if not _exists(node, have, opset)}):
         raise HubError(
             f"{graph.graph.name!r} can't be written at opset {opset}: it has no {', '.join(missing)}, "
             "and the ONNX standard gives no body for it in older operators"
@@ -105,7 +106,6 @@ def _lowered(graph: ir.Model, opset: int) -> ir.Model:
             continue
         if (body := rewrite(node)) is not None:
             splice(node.graph, node, *body)
-    have = graph.opset_imports.get("", OPSET)
     ours = [node for node in all_nodes(graph.graph) if node.domain in ("", "ai.onnx")]
     for node in [node for node in ours if take_down(node, have, opset)]:
         node.domain, graph.opset_imports[KEPT] = KEPT, 1
@@ -113,11 +113,12 @@ def _lowered(graph: ir.Model, opset: int) -> ir.Model:
     return graph
 
 
-def _exists(node: ir.Node, opset: int) -> bool:
-    """Whether the opset has the operator, or one that the operator's body is no better for."""
+def _exists(node: ir.Node, have: int, opset: int) -> bool:
+    """Whether the older opset has the operator, or one that the operator's body is no better for."""
     if node.domain not in ("", "ai.onnx"):
         return True
-    return onnx.defs.has(node.op_type, opset) and opset >= BY_BODY.get(node.op_type, 0)
+    changed = BY_BODY.get(node.op_type, 0)
+    return onnx.defs.has(node.op_type, opset) and not opset < changed <= have
 
 
 BY_BODY = {"GroupNormalization": 21}  # before, its scale and bias were of groups and not of channels

@@ -78,7 +78,7 @@ def _guessed(model: ir.Model, paths: Iterable[str]) -> dict[str, str]:
 
 
 def _split_shared(graph: ir.Graph) -> None:
-    """Give each name of a tensor its own initializer again: the older exporter keeps equal ones once, behind Identity."""
+    """Give each name its own initializer again: the older exporter keeps equal tensors once, behind Identity."""
     for node in list(graph):
         held = node.inputs[0] if node.op_type == "Identity" and not node.domain else None
         out = node.outputs[0]
@@ -180,7 +180,7 @@ def _note(node: ir.Node, path: str) -> None:
 
 
 def _joined(path: str, part: str) -> str:
-    """The path of a scope inside another: `layer1` and `layer1.0` are `layer1.0`, `layer1.0` and `conv1` `layer1.0.conv1`.
+    """The path of a scope inside another: `layer1` and `layer1.0` are `layer1.0`.
 
     >>> _joined("backbone.features", "features.0.2")
     'backbone.features.0.2'

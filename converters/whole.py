@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import onnx
 import onnx_ir as ir
 
 from zoo.converters.bind import bind, detach
@@ -15,7 +16,7 @@ from zoo.converters.expand import expand
 from zoo.converters.fold import dims
 from zoo.converters.frameworks import framework as find
 from zoo.converters.fuse import fuse
-from zoo.converters.graph import data_inputs, parameters
+from zoo.converters.graph import OPSET, all_nodes, data_inputs, parameters
 from zoo.converters.infer import infer_shapes
 from zoo.converters.runner import Runner, TensorSpec
 from zoo.converters.scopes import adopt
@@ -31,11 +32,20 @@ def prepared(graph: ir.Model, lowers: Lowerings) -> ir.Model:
 
     Raises UnsupportedOps for operators without a lowering and without a body, and HubError for a newer opset.
     """
+    if unknown := [node for node in all_nodes(graph.graph) if _is_unknown(node, graph)]:
+        raise driver.unsupported(unknown, graph.graph.name or "the graph", lowers)
     graph = fuse(canonical(graph))
     if expand(graph, lowers.find, infer_shapes):
         simplify(graph)
     driver.check(graph.graph, lowers)
     return graph
+
+
+def _is_unknown(node: ir.Node, model: ir.Model) -> bool:
+    """Whether the node's operator is in no version of the standard, or in a domain that the model doesn't import."""
+    if node.op_identifier() in model.functions:
+        return False
+    return not onnx.defs.has(node.op_type, OPSET) if not node.domain else node.domain not in model.opset_imports
 
 
 def lowered(model: ir.Model, lowers: Lowerings) -> ir.Model:

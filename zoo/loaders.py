@@ -287,8 +287,8 @@ def canonical_of(model: Model, framework: str) -> ir.Model:
     from zoo.converters.whole import lowered, prepared
 
     lowers = find(framework).module("writer").lowers
-    if _named_architecture(model) is not None:
-        prepared(architecture(model), lowers)
+    if model.entry is not None and model.entry.architecture is not None and not _is_stored(default_store(), model):
+        prepared(architecture(model), lowers)  # what can't be written is said before anything is fetched
     return lowered(source(model), lowers)
 
 
@@ -341,13 +341,14 @@ def runner(
     Raises what `load` raises, and UsageError for a device, dtype or compile that is not supported.
     """
     from zoo.converters.frameworks import framework as find
-    from zoo.converters.whole import specs_of
 
     target, what = find(framework), resolve(model, **changes)
     if compile not in ("auto", "none"):
         problem = f"compile={compile!r} is not supported by this version of polyzoo yet"
         raise UsageError(problem, hint="Known: auto, none.")
     if framework != "onnx":
+        from zoo.converters.whole import specs_of
+
         bound, writer = canonical_of(what, framework), target.module("writer")
         native = writer.placed(writer.write(bound), device=None, dtype=dtype)
         specs = specs_of(bound, dtype=dtype)

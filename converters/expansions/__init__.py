@@ -1,7 +1,7 @@
 """Operators that the ONNX standard gives no body for, in its operators' words: once, for every writer.
 
 An expansion is a function `(op, node) -> outputs`: `op.Add(a, b)` adds a node of ONNX's and gives its output,
-`op.const([1, -1])` an int64 constant. Inputs and attributes are the node's own. One file a domain; each fills EXPANSIONS.
+`op.const([1, -1])` an int64 constant. Inputs and attributes are the node's own. Each file fills EXPANSIONS.
 
 An expansion raises Unknown where it has to know a dtype or a rank that shape inference has not found yet.
 """
@@ -47,7 +47,7 @@ class Builder:
         value.dtype, value.shape = ir.DataType.STRING, ir.Shape([len(words)])
         return value
 
-    def scalar(self, number: float, like: ir.Value) -> ir.Value:
+    def scalar(self, number: float, like: ir.Value | None) -> ir.Value:
         """A number in the dtype of another value."""
         made: ir.Value = self.CastLike(self.const(number, np.float32), like)
         return made

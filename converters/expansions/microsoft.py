@@ -1,4 +1,7 @@
-"""com.microsoft's products, activations and tensor operators in ONNX's words. ONNX Runtime's kernels are their definition."""
+"""com.microsoft's products, activations and tensor operators in ONNX's words.
+
+ONNX Runtime's kernels (and its ContribOperators.md) are the definition of every operator of this domain.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,7 @@ def activated(op: Builder, x: ir.Value, name: str, parameters: Sequence[float] =
     if not name:
         return x
     if name == "Clip":
-        low, high = (*parameters, *(None, None)[len(parameters) :])
-        bounds = (None if b is None else op.scalar(b, x) for b in (low, high))
-        return op.Clip(x, *bounds)  # type: ignore[no-any-return]
+        return op.Clip(x, *(op.scalar(bound, x) for bound in parameters[:2]))  # type: ignore[no-any-return]
     if name not in ACTIVATIONS:
         raise HubError(f"a fused activation {name!r}; there are {', '.join((*ACTIVATIONS, 'Clip'))}")
     attributes: dict[str, Any] = dict(zip(ACTIVATIONS[name], map(float, parameters), strict=False))
@@ -81,7 +82,7 @@ def _product(op: Builder, node: ir.Node) -> ir.Value:
 @expands("TransposeMatMul", MS)
 @expands("FusedMatMulActivation", MS)
 def fused_matmul(op: Builder, node: ir.Node) -> list[ir.Value]:
-    """alpha * A @ B, each transposed before, and an activation after."""
+    """The product alpha * A @ B, each transposed before, and an activation after."""
     return [_activation_of(op, node, _product(op, node))]
 
 
@@ -109,9 +110,9 @@ def fused_conv(op: Builder, node: ir.Node) -> list[ir.Value]:
     return [activated(op, y, node.attributes.get_string("activation", ""), parameters)]
 
 
-def first_channels(op: Builder, x: ir.Value | None) -> ir.Value:
-    """[N, ..., C] as [N, C, ...]."""
-    n = rank(x)
+def first_channels(op: Builder, x: ir.Value | None, like: ir.Value | None = None) -> ir.Value:
+    """[N, ..., C] as [N, C, ...], of the rank of another value where that of x is not known."""
+    n = rank(x if like is None else like)
     made: ir.Value = op.Transpose(x, perm=[0, n - 1, *range(1, n - 1)])
     return made
 
@@ -231,7 +232,7 @@ def grid_sample(op: Builder, node: ir.Node) -> list[ir.Value]:
 @expands("IsAllFinite", MS)
 def is_all_finite(op: Builder, node: ir.Node) -> list[ir.Value]:
     """Whether no element of any input is infinite or no number."""
-    which = {"isinf_only": lambda x: op.IsInf(x), "isnan_only": lambda x: op.IsNaN(x)}
+    which: dict[str, Callable[..., Any]] = {"isinf_only": op.IsInf, "isnan_only": op.IsNaN}
     chosen = [f for name, f in which.items() if node.attributes.get_int(name, 0)] or list(which.values())
     bad = [op.Reshape(op.Cast(f(x), to=ir.DataType.INT32), op.const([-1])) for x in node.inputs for f in chosen]
     most = op.ReduceMax(op.Concat(*bad, op.const([0], np.int32), axis=0), op.const([0]), keepdims=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from zoo.converters.expansions import Builder, expands, given, is_read, rank
-from zoo.converters.expansions.microsoft import MS, last_channels
+from zoo.converters.expansions.microsoft import MS, first_channels, last_channels
 from zoo.errors import HubError
 
 EPSILON = 1e-12  # the default of the layer normalizations here; ONNX's is 1e-5
@@ -75,7 +75,12 @@ def embed_layer_normalization(op: Builder, node: ir.Node) -> list[ir.Value | Non
 
     The second output is the number of words [B] where the mask is 1, or zeros without a mask; the third the sum.
     """
-    ids, segments, words, positions, kinds, gamma, beta, mask, places = (given(node, i) for i in range(9))
+    return embedded(op, node, tuple(given(node, i) for i in range(9)))
+
+
+def embedded(op: Builder, node: ir.Node, inputs: tuple[ir.Value | None, ...]) -> list[ir.Value | None]:
+    """The outputs of an EmbedLayerNormalization, of inputs as it has them."""
+    ids, segments, words, positions, kinds, gamma, beta, mask, places = inputs
     word = op.Gather(words, ids)
     if places is None:
         length = op.Shape(ids, start=1, end=2)
@@ -107,7 +112,7 @@ def group_norm(op: Builder, node: ir.Node) -> list[ir.Value | None]:
         total = _sum(op, x, skip, given(node, 4))
     y = op.Cast(total, to=ir.DataType.FLOAT)
     if last:
-        y = first_channels_like(op, y, x)
+        y = first_channels(op, y, like=x)
     scale, shift = (op.Cast(v, to=ir.DataType.FLOAT) for v in (gamma, beta))
     groups, epsilon = node.attributes["groups"].as_int(), node.attributes.get_float("epsilon", 1e-5)
     y = op.GroupNormalization(y, scale, shift, num_groups=groups, epsilon=epsilon)
@@ -116,10 +121,3 @@ def group_norm(op: Builder, node: ir.Node) -> list[ir.Value | None]:
     if last:
         y = last_channels(op, y, like=x)
     return [op.CastLike(y, x), total]
-
-
-def first_channels_like(op: Builder, y: ir.Value, like: ir.Value | None) -> ir.Value:
-    """[N, ..., C] as [N, C, ...], of the rank of another value."""
-    n = rank(like)
-    made: ir.Value = op.Transpose(y, perm=[0, n - 1, *range(1, n - 1)])
-    return made

@@ -128,7 +128,8 @@ def _of_leaves(node: ir.Node) -> Forest:
             raise HubError(f"TreeEnsemble {node.name!r}: {inner} nodes, and {len(ids)} children on the {way} side")
         if ((ids < 0) | (ids >= np.where(is_leaf != 0, leaves, inner))).any():
             raise HubError(f"the tree nodes of {node.name or 'TreeEnsemble'!r} lead to nodes that are not there")
-        return np.concatenate([ids + np.where(is_leaf != 0, inner, 0), own]).astype(np.int64)
+        made: Ints = np.concatenate([ids + np.where(is_leaf != 0, inner, 0), own]).astype(np.int64)
+        return made
 
     splits = node.attributes["nodes_splits"].as_tensor().numpy()
     numbers = node.attributes["nodes_modes"].as_tensor().numpy().reshape(-1)

@@ -1,33 +1,25 @@
-"""Recurrent layers as torch keeps them: zoo::LSTM, zoo::GRU and zoo::RNN, several ONNX nodes and their weights in one.
+"""A torch module's recurrent layers, several ONNX nodes and their weights, as one node (recurrent_form.py).
 
 torch's exporters write a node a layer, and compute its weights of the module's own by slices and concatenations: ONNX's
-gates are in another order (input, output, forget, cell where torch has input, forget, cell, output; update, reset, new
-where torch has reset, update, new), and its directions are stacked. Here the way back, for weights that bear torch's names:
-
-    zoo::LSTM(X, H0, C0, weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, weight_ih_l0_reverse, ..., weight_ih_l1, ...)
-        -> Y [sequence, batch, directions * hidden], H and C [layers * directions, batch, hidden]
-
-with nn.LSTM's num_layers, bidirectional, bias and batch_first as attributes; nn.RNN's nonlinearity is one more. H0 and C0
-are left out where they are zero. The function bodies are made for each of the forms, which `overload` names.
+gates are in another order than torch's, and its directions are stacked. Here the way back. It is taken only where every
+weight bears the name that torch's module gives it, and all its rows stand where ONNX's order wants them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 
 from zoo.converters.expansions import Builder
 from zoo.converters.fold import dims
-from zoo.converters.graph import DOMAIN, OPSET, PATH, is_parameter, parameters
+from zoo.converters.fusions.recurrent_form import FIELDS, GATES, Form
+from zoo.converters.graph import DOMAIN, PATH, is_parameter, parameters
 
-# where ONNX's gates stand among torch's
-GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
-FIELDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 Rows = list[tuple[ir.Value, int, int]]  # a matrix as rows of parameters: which, from, to
 
 
@@ -36,7 +28,7 @@ class Layer(NamedTuple):
 
     node: ir.Node
     path: str
-    index: int
+    number: int
     weights: tuple[ir.Value, ...]  # in torch's order
     bias: bool
     nonlinearity: str
@@ -58,7 +50,7 @@ def fuse_recurrent(model: ir.Model, graph: ir.Graph) -> bool:
     for node in list(graph):
         if node.graph is graph and node.op_type in GATES and not node.domain:
             layer = layer_of(node)
-            if layer is not None and layer.index == 0:
+            if layer is not None and layer.number == 0:
                 changed |= _fuse(model, graph, layer)
     return changed
 
@@ -73,11 +65,10 @@ def layer_of(node: ir.Node) -> Layer | None:
     nonlinearity = _nonlinearity(node)
     direction = node.attributes.get_string("direction", "forward")
     plain = inputs[4] is None and inputs[7] is None and "clip" not in node.attributes and nonlinearity is not None
-    if not plain or direction == "reverse" or node.attributes.get_int("layout", 0):
+    if not plain or direction == "reverse" or node.attributes.get_int("layout", 0) != 0:
         return None
-    if node.attributes.get_int("input_forget", 0) or (
-        kind == "GRU" and not node.attributes.get_int("linear_before_reset", 0)
-    ):
+    resets_late = node.attributes.get_int("linear_before_reset", 0)
+    if node.attributes.get_int("input_forget", 0) or (kind == "GRU" and not resets_late):
         return None
     stacks = [_stacked(value) for value in inputs[1:4] if value is not None]
     if any(stack is None or len(stack) != len(stacks[0] or ()) for stack in stacks):
@@ -91,13 +82,11 @@ def layer_of(node: ir.Node) -> Layer | None:
     name = re.fullmatch(r"(.+)\.weight_ih_l(\d+)", weights[0].name or "") if weights else None
     if name is None:
         return None
-    ends = [f"_l{name[2]}", f"_l{name[2]}_reverse"]
     fields = FIELDS if inputs[3] is not None else FIELDS[:2]
-    if [v.name for v in weights] != [
-        f"{name[1]}.{f}{end}" for end in ends[: len(weights) // len(fields)] for f in fields
-    ]:
+    ends = [f"_l{name[2]}", f"_l{name[2]}_reverse"][: len(weights) // len(fields)]
+    if [v.name for v in weights] != [f"{name[1]}.{field}{end}" for end in ends for field in fields]:
         return None
-    return Layer(node, name[1], int(name[2]), tuple(weights), inputs[3] is not None, str(nonlinearity))
+    return Layer(node, name[1], int(name[2]), tuple(weights), len(fields) == 4, str(nonlinearity))
 
 
 def _nonlinearity(node: ir.Node) -> str | None:
@@ -146,12 +135,11 @@ def _rows(value: ir.Value | None) -> Rows | None:
 
 def _bounds(node: ir.Node) -> tuple[int, int] | None:
     """From where to where a Slice along the first axis goes."""
-    numbers = [
-        v.const_value.numpy().tolist() if v is not None and v.const_value is not None else None for v in node.inputs[1:]
-    ]
-    start, end, axes, steps = [*numbers, *[[0], [1]][len(numbers) - 2 :]]
+    tensors = [None if v is None else v.const_value for v in node.inputs[1:]]
+    tensors += [None] * (4 - len(tensors))
+    start, end, axes, steps = [[] if t is None else t.numpy().tolist() for t in tensors]
     whole = (dims(node.inputs[0]) or (None,))[0] if node.inputs[0] is not None else None
-    if axes != [0] or steps != [1] or not start or not end or len(start) != 1 or not isinstance(whole, int):
+    if axes not in ([], [0]) or steps not in ([], [1]) or len(start) != 1 or not end or not isinstance(whole, int):
         return None
     begin, stop, _ = slice(start[0], end[0]).indices(whole)
     return begin, stop
@@ -204,30 +192,28 @@ def _fuse(model: ir.Model, graph: ir.Graph, first: Layer) -> bool:
     if f"{first.path}.weight_ih_l{len(layers)}" in parameters(model.graph):
         return False
     states = _initial(layers)
-    if states is None or any(v is not None and v.is_graph_output() for v in _between(layers)):
+    if states is None:
         return False
     x, batch_first = first.node.inputs[0], False
     turned = _turned(x)
     if turned is not None and (y is None or (last := _sole_reader(y)) is not None and _turned(last.outputs[0]) is y):
         x, batch_first = turned, True
         y = None if y is None else _only(y).outputs[0]
-    form = Form(
-        first.node.op_type, len(layers), first.directions, first.bias, batch_first, bool(states), first.nonlinearity
-    )
+    kind, nonlinearity = first.node.op_type, first.nonlinearity
+    form = Form(kind, len(layers), first.directions, first.bias, batch_first, bool(states), nonlinearity)
     function = form.function(first.hidden)
     model.functions.setdefault(function.identifier(), function)
     model.opset_imports.setdefault(DOMAIN, 1)
-    given = [*states, *[None] * (form.states - len(states))]
-    inputs = [x, *given, *(v for layer in layers for v in layer.weights)]
+    inputs = [x, *states, *[None] * (form.states - len(states)), *(v for layer in layers for v in layer.weights)]
     node = ir.node(
-        form.kind, inputs, form.attributes, domain=DOMAIN, overload=function.overload, num_outputs=1 + form.states
+        kind, inputs, form.attributes, domain=DOMAIN, overload=function.overload, num_outputs=1 + form.states
     )
     node.name = first.node.name
     if PATH in first.node.metadata_props:
         node.metadata_props[PATH] = first.node.metadata_props[PATH]
     graph.insert_before(first.node, node)
     for i, out in enumerate(node.outputs):
-        out.name = f"{first.node.outputs[0].name or first.path}.{form.kind}_{i}"
+        out.name = f"{first.node.outputs[0].name or first.path}.{kind}_{i}"
         out.type = first.node.outputs[0].type
     _replace_states(graph, node, layers)
     if y is not None:
@@ -237,27 +223,24 @@ def _fuse(model: ir.Model, graph: ir.Graph, first: Layer) -> bool:
 
 
 def _merged(layer: Layer) -> ir.Value | None:
-    """The output [sequence, batch, directions * hidden] that the node's [sequence, directions, batch, hidden] becomes."""
+    """The [sequence, batch, directions * hidden] that the node's [sequence, directions, batch, hidden] becomes."""
     y = layer.node.outputs[0]
-    reader = _sole_reader(y)
-    if reader is None:
+    reader, shape = _sole_reader(y), dims(y)
+    if reader is None or reader.domain or shape is None:
         return None
     out = reader.outputs[0]
-    shape = dims(y)
-    if shape is None:
-        return None
     wanted = (shape[0], shape[2], layer.directions * layer.hidden)
     if layer.directions == 1 and reader.op_type in ("Squeeze", "Reshape") and dims(out) == wanted:
         return out
     if reader.op_type != "Transpose" or list(reader.attributes.get_ints("perm", [])) != [0, 2, 1, 3]:
         return None
     last = _sole_reader(out)
-    if last is None or last.op_type not in ("Reshape", "Squeeze", "Flatten") or last.domain:
+    if last is None or last.op_type not in ("Reshape", "Squeeze") or last.domain:
         return None
     made = last.outputs[0]
     target = last.inputs[1].const_value if len(last.inputs) > 1 and last.inputs[1] is not None else None
     copies = target is not None and target.numpy().tolist() in ([0, 0, -1], [0, 0, wanted[2]])
-    return made if dims(made) == wanted or copies else None
+    return made if dims(made) == wanted or (copies and last.op_type == "Reshape") else None
 
 
 def _next(y: ir.Value, before: Layer) -> Layer | None:
@@ -267,26 +250,15 @@ def _next(y: ir.Value, before: Layer) -> Layer | None:
         return None
     layer = layer_of(reader)
     same = ("path", "bias", "directions", "hidden", "nonlinearity")
-    if layer is None or layer.index != before.index + 1 or any(getattr(layer, a) != getattr(before, a) for a in same):
+    if layer is None or layer.number != before.number + 1 or any(getattr(layer, a) != getattr(before, a) for a in same):
         return None
     return layer
 
 
-def _between(layers: Sequence[Layer]) -> Iterator[ir.Value]:
-    """What the layers but the last hand on, which nobody gets any more."""
-    for layer in layers[:-1]:
-        yield layer.node.outputs[0]
-        merged = _merged(layer)
-        if merged is not None:
-            yield merged
-
-
 def _initial(layers: Sequence[Layer]) -> list[ir.Value] | None:
-    """The values [layers * directions, batch, hidden] of the first states; none where all are zero, None where unknown."""
+    """The first states [layers * directions, batch, hidden]; an empty list where all are zero, None where unknown."""
     count = 2 if layers[0].node.op_type == "LSTM" else 1
-    given = [
-        [layer.node.inputs[5 + i] if len(layer.node.inputs) > 5 + i else None for layer in layers] for i in range(count)
-    ]
+    given = [[(*layer.node.inputs, *[None] * 8)[5 + i] for layer in layers] for i in range(count)]
     if all(_is_zero(value) for values in given for value in values):
         return []
     found = [_whole(values, layers[0].directions) for values in given]
@@ -300,12 +272,9 @@ def _whole(values: Sequence[ir.Value | None], directions: int) -> ir.Value | Non
     sources = []
     for k, value in enumerate(values):
         node = None if value is None else value.producer()
-        if (
-            node is None
-            or node.op_type != "Slice"
-            or node.domain
-            or _bounds(node) != (k * directions, (k + 1) * directions)
-        ):
+        if node is None or node.op_type != "Slice" or node.domain:
+            return None
+        if _bounds(node) != (k * directions, (k + 1) * directions):
             return None
         sources.append(node.inputs[0])
     source = sources[0]
@@ -360,120 +329,31 @@ def _replace_states(graph: ir.Graph, node: ir.Node, layers: Sequence[Layer]) -> 
         read = [v for v in each if v is not None and (v.uses() or v.is_graph_output())]
         joined = _sole_reader(read[0]) if read else None
         if len(layers) == 1:
-            for value in read:
-                whole.shape = value.shape
-                _replace(value, whole)
-        elif joined is not None and joined.op_type == "Concat" and list(joined.inputs) == each:
+            for only in read:
+                whole.shape = only.shape
+                _replace(only, whole)
+        elif joined is not None and _stacks(joined, each):
             whole.shape = joined.outputs[0].shape
             _replace(joined.outputs[0], whole)
         else:
+            size = layers[0].directions
             for k, value in enumerate(each):
                 if value in read and value is not None:
-                    _cut_out(graph, node, whole, k * layers[0].directions, value)
+                    _cut_out(graph, node, whole, k * size, size, value)
 
 
-def _cut_out(graph: ir.Graph, node: ir.Node, whole: ir.Value, start: int, value: ir.Value) -> None:
+def _stacks(node: ir.Node, values: Sequence[ir.Value | None]) -> bool:
+    """Whether a node puts just these behind one another, along the first axis."""
+    is_first = node.op_type == "Concat" and node.attributes.get_int("axis", 0) in (0, -3)
+    return is_first and not node.domain and list(node.inputs) == list(values)
+
+
+def _cut_out(graph: ir.Graph, node: ir.Node, whole: ir.Value, start: int, size: int, value: ir.Value) -> None:
     op = Builder()
-    size = (dims(value) or (1,))[0]
-    made = op.Slice(whole, op.const([start]), op.const([start + int(size)]), op.const([0]))
+    made = op.Slice(whole, op.const([start]), op.const([start + size]), op.const([0]))
     made.type, made.shape = value.type, value.shape
     for i, new in enumerate(op.nodes):
         new.name = f"{value.name}.{new.op_type}_{i}"
         new.outputs[0].name = new.name
     graph.insert_after(node, op.nodes)
     _replace(value, made)
-
-
-# ---- the operator's meaning, in ONNX's own
-
-
-class Form(NamedTuple):
-    """What the function body depends on, but for the size of the state."""
-
-    kind: str
-    layers: int
-    directions: int
-    bias: bool
-    batch_first: bool
-    has_state: bool
-    nonlinearity: str
-
-    @property
-    def states(self) -> int:
-        """How many there are: an LSTM has its cell besides."""
-        return 2 if self.kind == "LSTM" else 1
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """As torch's module is made with them."""
-        made: dict[str, Any] = {
-            "num_layers": self.layers,
-            "bidirectional": int(self.directions == 2),
-            "bias": int(self.bias),
-            "batch_first": int(self.batch_first),
-        }
-        return made | ({"nonlinearity": self.nonlinearity} if self.kind == "RNN" else {})
-
-    def function(self, hidden: int) -> ir.Function:
-        """The function of this form."""
-        op = Builder()
-        x = ir.Value(name="X")
-        states = [ir.Value(name=name) for name in ("H0", "C0")[: self.states]]
-        ends = [f"_l{k}{'_reverse' * d}" for k in range(self.layers) for d in range(self.directions)]
-        fields = FIELDS if self.bias else FIELDS[:2]
-        weights = [ir.Value(name=f"{field}{end}") for end in ends for field in fields]
-        y, last = self._body(op, x, states, weights, hidden)
-        body = ir.Graph([x, *states, *weights], [y, *last], nodes=op.nodes, opset_imports={"": OPSET}, name=self.kind)
-        for i, value in enumerate(v for node in op.nodes for v in node.outputs):
-            value.name = f"v{i}"
-        types = [
-            (name, ir.AttributeType.STRING if name == "nonlinearity" else ir.AttributeType.INT)
-            for name in self.attributes
-        ]
-        parts = (self.layers, self.directions, *map(int, self[3:6]), hidden, self.nonlinearity)
-        return ir.Function(
-            DOMAIN,
-            self.kind,
-            "_".join(map(str, parts)),
-            graph=body,
-            attributes=[ir.Attr(name, kind, None) for name, kind in types],
-        )
-
-    def _body(
-        self, op: Builder, x: ir.Value, states: Sequence[ir.Value], weights: Sequence[ir.Value], hidden: int
-    ) -> tuple[ir.Value, list[ir.Value]]:
-        direction = "bidirectional" if self.directions == 2 else "forward"
-        options: dict[str, Any] = {"hidden_size": hidden, "direction": direction}
-        options |= {"linear_before_reset": 1} if self.kind == "GRU" else {}
-        options |= {"activations": [self.nonlinearity.capitalize()] * self.directions} if self.kind == "RNN" else {}
-        last: list[list[ir.Value]] = [[] for _ in states]
-        each = 4 if self.bias else 2
-        y = op.Transpose(x, perm=[1, 0, 2]) if self.batch_first else x
-        for k in range(self.layers):
-            stacks: list[list[ir.Value]] = [[], [], []]
-            for d in range(self.directions):
-                at = (k * self.directions + d) * each
-                ordered = [self._in_onnxs_order(op, value) for value in weights[at : at + each]]
-                joined = ordered if not self.bias else [*ordered[:2], op.Concat(*ordered[2:], axis=0)]
-                for stack, value in zip(stacks, joined, strict=False):
-                    stack.append(op.Unsqueeze(value, op.const([0])))
-            given = [op.Concat(*stack, axis=0) if stack else None for stack in stacks]
-            first = [k * self.directions, (k + 1) * self.directions]
-            begin = [
-                op.Slice(s, op.const(first[:1]), op.const(first[1:]), op.const([0])) if self.has_state else None
-                for s in states
-            ]
-            made = getattr(op, self.kind)(y, *given, None, *begin, outputs=1 + self.states, **options)
-            y = op.Reshape(op.Transpose(made[0], perm=[0, 2, 1, 3]), op.const([0, 0, -1]))
-            for values, value in zip(last, made[1:], strict=True):
-                values.append(value)
-        whole = [op.Concat(*values, axis=0) for values in last]
-        return op.Transpose(y, perm=[1, 0, 2]) if self.batch_first else op.Identity(y), whole
-
-    def _in_onnxs_order(self, op: Builder, value: ir.Value) -> ir.Value:
-        gates = GATES[self.kind]
-        if len(gates) == 1:
-            return value
-        parts = op.Split(value, outputs=len(gates), num_outputs=len(gates), axis=0)
-        made: ir.Value = op.Concat(*(parts[g] for g in gates), axis=0)
-        return made

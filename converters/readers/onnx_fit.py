@@ -15,7 +15,9 @@ from onnx import GraphProto, ModelProto
 
 from zoo.errors import Malformed
 
+MAX_ELEMENTS = 1 << 40  # of one value: float32 would be 4 TiB
 SMALL = 128  # elements of an initializer that may say how: an axis, a shape, a number of repeats
+KIND = re.compile(r"^\[\w+\] ")
 ERROR = re.compile(r"^(?:\[\w+\] )?(?:Inference error\(s\): )?\(op_type:(\w+)(?:, node name: ([^)]*))?\): (.*)$", re.M)
 
 
@@ -25,17 +27,23 @@ def check_fit(model: ModelProto, file: Path | str, hint: str) -> None:
     Nodes stand in an order in which they can be computed. Operators that onnx infers by a body, and those of other
     domains, are not judged.
     """
+    inferred = ModelProto()
     try:
-        onnx.shape_inference.infer_shapes(_without_weights(model), check_type=True, strict_mode=True, data_prop=False)
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), True, True, False)  # noqa: FBT003
     except onnx.shape_inference.InferenceError as error:
         opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
         for op, name, reason in ERROR.findall(str(error)):
             if onnx.defs.has(op, opset) and onnx.defs.get_schema(op, opset).has_type_and_shape_inference_function:
                 node = f"node {name!r} ({op})" if name else f"a node {op}"
-                what = " ".join(reason.split()).removeprefix("[TypeInferenceError] ")
+                what = KIND.sub("", " ".join(reason.split()))
                 raise Malformed(file, f"graph {model.graph.name!r}: {node}: {what}", hint=hint) from error
     except (onnx.checker.ValidationError, ValueError, RuntimeError):
-        return  # what this inference can't look at as a whole, as the operators of some domains
+        pass  # what this inference can't look at as a whole, as the operators of some domains
+    for value in inferred.graph.value_info:
+        shape = [size.dim_value for size in value.type.tensor_type.shape.dim if size.HasField("dim_value")]
+        if prod(shape) > MAX_ELEMENTS:
+            what = f"{value.name!r} would have the shape {shape}: no memory holds {prod(shape):.1e} elements"
+            raise Malformed(file, f"graph {model.graph.name!r}: {what}", hint=hint)
 
 
 def _without_weights(model: ModelProto) -> ModelProto:

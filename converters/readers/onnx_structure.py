@@ -25,12 +25,12 @@ from onnx import (
     ValueInfoProto,
 )
 
+from zoo.converters.readers.onnx_fit import MAX_ELEMENTS
 from zoo.converters.readers.onnx_signature import check_signature, nodes_graphs
 from zoo.errors import Malformed, Refused
 
 MAX_DEPTH = 64  # of graphs in graphs, types in types, and calls of functions in functions
 MAX_NODES = 1 << 20  # of all that is left when functions are inlined; large models have some ten thousand
-MAX_ELEMENTS = 1 << 47  # of one value: what is larger stands in no address space
 HINT = "Export the model again, or mend the file."
 DTYPES = frozenset(TensorProto.DataType.values())
 Key = tuple[str, str, str]  # domain, name and overload of a function

@@ -50,6 +50,7 @@ class Spread:
         self.is_marked = has_marks(model.graph)
         self.names = _free_sizes(model.graph)
         self._visited: set[ir.Node] = set()
+        self._taken: set[str] = set()
         self._given: frozenset[ir.Value] = frozenset()
         self._rules: Rules | None = None
         self._adapt: Adapt = lambda spread, node, i, axes: False
@@ -106,7 +107,7 @@ class Spread:
             if self._rules is not None and dims is None and out.name:
                 raise self.misfit(node, "what it gives then can't be inferred")
             if dims is not None and any(d < 1 for d in dims):
-                raise self.misfit(node, f"nothing would be left of the picture: {shown(dims)}")
+                raise self.misfit(node, f"nothing would be left of the picture: {self.shown(dims)}")
             self.after[out] = dims
         self._follow(node, self.known_after, self.after)
 
@@ -139,10 +140,19 @@ class Spread:
         """Let a node read other constant numbers."""
         old = node.inputs[i]
         dtype = old.dtype.numpy() if old is not None and old.dtype is not None else np.int64
-        value = constant(self.graph, _unique(self.graph, f"{node.outputs[0].name}_sizes"), np.array(numbers, dtype))
+        value = constant(self.graph, self._unique(f"{node.outputs[0].name}_sizes"), np.array(numbers, dtype))
         node.replace_input_with(i, value)
         self._enter(value)
         self.after[value], self.known_after[value] = self.before[value], self.known_before[value]
+
+    def _unique(self, name: str) -> str:
+        """A name that nothing of the graph has."""
+        if not self._taken:
+            self._taken |= {v.name for v in self.before if v.name}
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
     def adapted(self, node: ir.Node, i: int, axes: Mapping[int, Pair]) -> None:
         """Have the weight behind an operand changed to these sizes. Raises Underivable where that can't be."""
@@ -150,7 +160,7 @@ class Spread:
         assert value is not None
         if not self._adapt(self, node, i, axes):
             sizes = ", ".join(f"{before} would have to be {after}" for before, after in axes.values())
-            raise Underivable(f"{value.name!r} is {shown(self.before[value] or ())}: {sizes}")
+            raise Underivable(f"{value.name!r} is {self.shown(self.before[value] or ())}: {sizes}")
 
     def changed_weight(self, weight: ir.Value, shape: Sequence[int], nodes: Sequence[ir.Node]) -> None:
         """A weight has another shape now: the nodes that lay it out are visited again."""
@@ -163,6 +173,10 @@ class Spread:
         self.known_before.pop(weight, None)
         for node in nodes:
             self.visit(node)
+
+    def shown(self, dims: Sequence[int]) -> str:
+        """A shape as errors write it."""
+        return f"[{', '.join(str(self._stated(d)) for d in dims)}]"
 
     def misfit(self, node: ir.Node, why: str) -> Misfit:
         """The error that names a node, its module and the reason."""
@@ -287,12 +301,21 @@ class Spread:
         """Write to a value its shape, where the graph states none."""
         dims = self.before.get(value)
         if value.shape is None and dims is not None:
-            names = {number: name for name, number in self.names.items()}
-            value.shape = ir.Shape([_named(d, names) for d in dims])
+            value.shape = ir.Shape([self._stated(d) for d in dims])
+
+    def _stated(self, size: int) -> int | ir.SymbolicDim:
+        """A number as the graph states it: `batch`, `64*batch`, or itself."""
+        found, rest = [], size
+        for name, prime in self.names.items():
+            while rest and rest % prime == 0:
+                rest //= prime
+                found.append(name)
+        if any(name.startswith("?") for name in found):
+            return ir.SymbolicDim(None)
+        return ir.SymbolicDim("*".join([str(rest)] * (rest != 1) + found)) if found else size
 
     def _note(self) -> None:
         """Write the new shapes to the graph, free sizes by their names again."""
-        names = {number: name for name, number in self.names.items()}
         for value, after in self.after.items():
             before = self.before.get(value)
             if after == before:
@@ -301,10 +324,10 @@ class Spread:
             if after is None:
                 value.shape = None
             elif before is None or len(old) != len(after) or len(before) != len(after):
-                value.shape = ir.Shape([_named(d, names) for d in after])
+                value.shape = ir.Shape([self._stated(d) for d in after])
             else:
                 sizes = zip(old, before, after, strict=True)
-                value.shape = ir.Shape([o if b == a else _named(a, names) for o, b, a in sizes])
+                value.shape = ir.Shape([o if b == a else self._stated(a) for o, b, a in sizes])
 
 
 def _free_sizes(graph: ir.Graph) -> dict[str, int]:
@@ -322,20 +345,6 @@ def _free_sizes(graph: ir.Graph) -> dict[str, int]:
 def _name_of(value: ir.Value, i: int) -> str:
     size = value.shape[i] if value.shape is not None else None
     return (size.value if isinstance(size, ir.SymbolicDim) else None) or f"?{value.name}.{i}"
-
-
-def _named(size: int, names: Mapping[int, str]) -> int | ir.SymbolicDim:
-    """A number as the graph states it: `batch`, `64*batch`, or itself."""
-    found, rest = [], size
-    for prime, name in names.items():
-        while rest % prime == 0 and rest:
-            rest //= prime
-            found.append(name)
-    if not found:
-        return size
-    if any(name.startswith("?") for name in found):
-        return ir.SymbolicDim(None)
-    return ir.SymbolicDim("*".join([str(rest)] * (rest > 1) + found))
 
 
 def _type(value: ir.Value, dims: Dims | None) -> onnx.TypeProto:
@@ -359,21 +368,6 @@ def _reason(error: Exception) -> str:
     """The last sentence of an inference error, without its node and its place in onnx's code."""
     text = " ".join(str(error).split())
     return text.rpartition("] ")[2] or text
-
-
-def shown(dims: Sequence[int]) -> str:
-    """A shape as errors write it."""
-    return "[" + ", ".join(map(str, dims)) + "]"
-
-
-def _unique(graph: ir.Graph, name: str) -> str:
-    """A name that no node of the graph gives to anything."""
-    taken = {out.name for node in graph for out in node.outputs} | {v.name for v in graph.inputs}
-    number, unique = 0, name
-    while unique in taken:
-        number += 1
-        unique = f"{name}_{number}"
-    return unique
 
 
 def at(node: ir.Node, i: int) -> ir.Value | None:

@@ -97,9 +97,10 @@ def test_each_change_is_built_under_a_key_of_its_own(lite0):
     assert len(asked) == len(folders)
 
 
-def test_verify_runs_the_changed_model_in_every_framework(lite0):
-    verdicts = zoo.verify("efficientnet-lite0", num_classes=3, in_chans=4, input_size=(96, 128), outputs=["classifier"])
-    assert all(verdict.agrees for verdict in verdicts), verdicts
+def test_verify_runs_the_changed_model_in_the_other_framework(lite0):
+    asked = {"num_classes": 3, "in_chans": 4, "input_size": (96, 128), "outputs": ["blocks.2", "classifier"]}
+    (verdict,) = zoo.verify("efficientnet-lite0", ["torch"], **asked)
+    assert verdict.agrees, verdict
 
 
 def test_convert_writes_the_changed_model(lite0, tmp_path):
@@ -267,10 +268,9 @@ def check_size(name, path):
         hw = (asked, asked) if isinstance(asked, int) else asked
         ours = zoo.load(path, "torch", architecture=name, input_size=asked)
         x = torch.randn(2, 3, *hw)
-        if "vit" not in name or (name.startswith("torchvision/") and hw[0] == hw[1]) or name.startswith("timm/"):
-            key = "img_size" if name.startswith("timm/") else "image_size"
-            settings = {key: hw if key == "img_size" else hw[0]} if "vit" in name else {}
-            compare(ours, theirs(name, ours, **settings), x)
+        side = {"img_size": hw} if name.startswith("timm/vit") else {"image_size": hw[0]} if "vit" in name else {}
+        if hw[0] == hw[1] or "image_size" not in side:  # torchvision's transformer takes squares alone
+            compare(ours, theirs(name, ours, **side), x)
         runner = zoo.runner(path, architecture=name, input_size=asked)
         assert hw == runner.inputs[0].shape[2:]
         got = torch.from_numpy(runner.run({runner.inputs[0].name: x.numpy()})["logits"])
@@ -281,7 +281,6 @@ def test_a_small_architecture_is_what_timm_makes_of_it(published):
     module, path = published("timm/tf_efficientnet_lite0")
     check_head("timm/tf_efficientnet_lite0", path)
     check_stem("timm/tf_efficientnet_lite0", module, path)
-    check_untouched("timm/tf_efficientnet_lite0", module, path)
 
 
 def test_inner_outputs_are_what_hooks_on_the_publishers_modules_see(published):

@@ -27,12 +27,13 @@ def one(numbers: Sequence[int]) -> int | tuple[int, ...]:
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 
-DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "ceil_mode": False}
+DEFAULTS = {"padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "ceil_mode": False}
 
 
 def said(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that a person would write: those that are not the default."""
-    return {name: value for name, value in arguments.items() if name not in DEFAULTS or value != DEFAULTS[name]}
+    """The arguments that a person would write: those that are not the default (a pool's stride is its kernel)."""
+    defaults = {**DEFAULTS, "stride": arguments.get("kernel_size", 1)}
+    return {name: value for name, value in arguments.items() if name not in defaults or value != defaults[name]}
 
 
 class Windows(NamedTuple):

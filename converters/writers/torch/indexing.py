@@ -38,7 +38,7 @@ def _places(w: Any, i: int, indices: Value, length: Any) -> Value:
     known = w.known(indices)
     if known is not None and isinstance(length, int) and np.all((known >= -length) & (known < length)):
         return w.constant(known.astype(np.int64) % max(length, 1), "indices")
-    return w.function(selecting.wrapped, w.as_tensor(i, indices), length)
+    return w.function(selecting.non_negative, w.as_tensor(i, indices), length)
 
 
 @lowers("Where")
@@ -81,11 +81,9 @@ def gather_elements(w: Any, data: Value, indices: Value, *, axis: int = 0) -> Va
 def gather_nd(w: Any, data: Value, indices: Value, *, batch_dims: int = 0) -> Value:
     """Data at points: the last axis of indices [..., k] counts the axes that a point names."""
     x, points = w.as_tensor(0, data), w.as_tensor(1, indices)
-    if batch_dims:
-        return w.function(selecting.gather_points, x, points, batch_dims)
     depth = (w.shape_in(1) or (None,))[-1]
-    if depth == 0:
-        return x.expand(*(points.shape[i] for i in range(w.rank_in(1) - 1)), *[-1] * w.rank_in(0))
+    if batch_dims or not isinstance(depth, int) or depth == 0:
+        return w.function(selecting.gather_points, x, points, *([batch_dims] if batch_dims else []))
     return x[points[..., 0]] if depth == 1 else x[points.unbind(-1)]
 
 

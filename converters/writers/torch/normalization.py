@@ -12,17 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from zoo.converters.expansions import is_read
 from zoo.converters.writers.torch import lowers
 
 Value = Any
 BATCH_NORM = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 INSTANCE_NORM = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
-
-
-def _is_read(w: Any, i: int) -> bool:
-    """Whether anybody reads the i-th output of the node at hand."""
-    outputs = w.node.outputs
-    return i < len(outputs) and (bool(outputs[i].uses()) or outputs[i].is_graph_output())
 
 
 @lowers("BatchNormalization")
@@ -98,7 +93,7 @@ def layer_normalization(
     if y is None:
         y = F.layer_norm(X, size, eps=epsilon) * Scale
         y = y if B is None else y + B
-    if not _is_read(w, 1) and not _is_read(w, 2):
+    if not is_read(w.node, 1) and not is_read(w.node, 2):
         return y
     stash = w.dtype_of(ir.DataType(stash_type))
     x = X if w.dtype_in(0) == stash else X.to(stash)

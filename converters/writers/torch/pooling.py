@@ -87,7 +87,11 @@ def max_pool(
         return y
     known = list(sizes) if all(isinstance(s, int) for s in sizes) and sizes else X.shape[2:]
     return y, w.function(
-        windows.flat_indices, found[1], known, *([] if made is None else [made]), **({"column_major": True} if storage_order else {})
+        windows.flat_indices,
+        found[1],
+        known,
+        *([] if made is None else [made]),
+        **({"column_major": True} if storage_order else {}),
     )
 
 

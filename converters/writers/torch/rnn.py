@@ -216,7 +216,7 @@ def _module(
     nonlinearity: str | None = None,
 ) -> tuple[Value, ...]:
     """A call of torch's module; a state that is given has the other one besides."""
-    options = {"num_layers": num_layers, "bidirectional": bool(bidirectional), "bias": bool(bias)}
+    options: dict[str, Any] = {"num_layers": num_layers, "bidirectional": bool(bidirectional), "bias": bool(bias)}
     options |= {"batch_first": bool(batch_first)} | ({"nonlinearity": nonlinearity} if nonlinearity else {})
     sizes = {"input_size": w.shape(weights[0])[1], "hidden_size": w.shape(weights[1])[1]}
     fields = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if bias else 2]

@@ -11,7 +11,7 @@ import torch
 from zoo.converters.runner import Array, TensorSpec
 from zoo.converters.writers.onnx.runner import check
 from zoo.converters.writers.torch.types import to_array, to_tensor
-from zoo.errors import UsageError
+from zoo.errors import HubError, UsageError, ZooError
 
 
 class TorchRunner:
@@ -23,10 +23,16 @@ class TorchRunner:
         self.module, self.inputs, self.outputs, self.device = module, inputs, outputs, device
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """One pass. Raises BadInput naming the input when a name, dtype or shape doesn't fit."""
+        """One pass. Raises BadInput naming the input that does not fit; HubError when torch fails."""
         check(self.inputs, feeds)
-        with torch.inference_mode():
-            made = self.module(*(from_numpy(feeds[spec.name], self.device) for spec in self.inputs))
+        try:
+            with torch.inference_mode():
+                made = self.module(*(from_numpy(feeds[spec.name], self.device) for spec in self.inputs))
+        except ZooError:
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise HubError(f"torch failed: {reason[:500]}") from error
         named = made if isinstance(made, dict) else {self.outputs[0].name: made}
         dtypes = {spec.name: spec.dtype for spec in self.outputs}
         return {name: to_numpy(value, dtypes.get(name, "")) for name, value in named.items()}

@@ -7,18 +7,20 @@ import math
 import torch
 
 
-def wrapped(indices: torch.Tensor, length: int) -> torch.Tensor:
+def non_negative(indices: torch.Tensor, length: int) -> torch.Tensor:
     """Places as torch.gather and torch.scatter take them: int64, those counted from the end from the start."""
     indices = indices.to(torch.int64)
     return torch.where(indices < 0, indices + length, indices)
 
 
-def gather_points(x: torch.Tensor, indices: torch.Tensor, batch_dims: int) -> torch.Tensor:
+def gather_points(x: torch.Tensor, indices: torch.Tensor, batch_dims: int = 0) -> torch.Tensor:
     """Read x at points, one batch at a time: indices [*batch, ..., k] name the first k axes behind the batch's."""
     batch = indices.shape[:batch_dims]
-    points = indices.flatten(0, batch_dims - 1)
-    which = torch.arange(len(points), device=x.device).view(-1, *[1] * (points.dim() - 2))
-    return x.flatten(0, batch_dims - 1)[(which, *points.unbind(-1))].unflatten(0, batch)
+    images = x.flatten(0, batch_dims - 1) if batch_dims else x[None]
+    points = indices.flatten(0, batch_dims - 1) if batch_dims else indices[None]
+    which = torch.arange(len(points), device=x.device).view(-1, *[1] * (points.dim() - 2)).expand(points.shape[:-1])
+    read = images[(which, *points.unbind(-1))]
+    return read.unflatten(0, batch) if batch_dims else read[0]
 
 
 def scatter_points(x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor, reduce: str) -> torch.Tensor:

@@ -45,7 +45,8 @@ def slices(
         axis = (i if axes is None else axes[i]) % x.dim()
         step, length = 1 if steps is None else steps[i], x.shape[axis]
         if step > 0:
-            x = x[(*[slice(None)] * axis, slice(start, end, step))]
+            first, last = max(start, -length), max(end, -length)  # torch warns of more
+            x = x[(*[slice(None)] * axis, slice(first, last, step))]
             continue
         first = min(max(start + length if start < 0 else start, 0), length - 1)
         last = min(max(end + length if end < 0 else end, -1), length - 1)

@@ -209,6 +209,6 @@ SIZES: dict[str, Callable[..., Any]] = {
 # operators whose lowerings take Sizes as they are
 TAKES_SIZES = {
     *("Reshape", "Expand", "ConstantOfShape", "Range", "Slice", "Tile", "Pad", "Resize", "Split", "Cast", "Concat"),
-    *("Unsqueeze", "Squeeze", "Gather", "GatherND", "TopK", "Flatten", "Where", "Trilu", "OneHot", "CenterCropPad"),
+    *("Unsqueeze", "Squeeze", "Gather", "GatherND", "TopK", "Flatten", "Trilu", "OneHot", "CenterCropPad"),
     *("AffineGrid", "Col2Im", "MaxUnpool", "NonMaxSuppression"),
 }

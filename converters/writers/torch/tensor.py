@@ -16,6 +16,7 @@ from zoo.converters.writers.torch.sizes import Sizes, is_computed, listed
 from zoo.errors import HubError
 
 Value = Any
+FAR = 2**31 - 1  # what exporters write for "to the end": no axis is as long
 
 
 @lowers("Identity")
@@ -145,8 +146,8 @@ def slice_(w: Any, data: Value, starts: Value, ends: Value, axes: Value = None, 
     index: dict[int, slice] = {}
     for axis, begin, end, s in zip(along, *bounds, step or [1] * len(along), strict=True):
         if s > 0:
-            first = None if isinstance(begin, int) and begin == 0 else begin
-            last = None if isinstance(end, int) and end >= 2**31 - 1 else end
+            first = None if isinstance(begin, int) and (begin == 0 or begin < -FAR) else begin
+            last = None if isinstance(end, int) and end >= FAR else 0 if isinstance(end, int) and end < -FAR else end
             if first is not None or last is not None or s != 1:
                 index[axis] = slice(first, last, None if s == 1 else s)
         elif _is_all_backwards(begin, end, (w.shape_in(0) or {axis: None})[axis]):
@@ -164,7 +165,7 @@ def _is_all_backwards(begin: Any, end: Any, length: Any) -> bool:
         return False
     if isinstance(length, int):
         return (begin == -1 or begin >= length - 1) and end < -length
-    return (begin == -1 or begin >= 2**31 - 1) and end < -(2**31) + 1
+    return (begin == -1 or begin >= FAR) and end < -FAR
 
 
 @lowers("Squeeze")
@@ -232,7 +233,9 @@ def range_(w: Any, start: Value, limit: Value, delta: Value, *, stash_type: int 
     bounds = [w.number(x) for x in (start, limit, delta)]
     made = {"dtype": w.dtype_out(), "device": w.device()}
     are_sizes = all(w.sizes(x) is not None for x in (start, limit, delta))
-    if not are_sizes or not isinstance(bounds[2], int) or bounds[2] < 0:
+    is_backwards = not isinstance(bounds[2], int) or bounds[2] < 0
+    is_empty = all(isinstance(b, int) for b in bounds[:2]) and bounds[1] < bounds[0]
+    if not are_sizes or is_backwards or is_empty:
         return w.function(shaping.arange, *bounds, **made)
     if isinstance(bounds[0], int) and (bounds[0], bounds[2]) == (0, 1):
         return w.function(torch.arange, bounds[1], **made)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any
+from unicodedata import normalize
+from urllib.parse import quote, unquote
 
 import onnx_ir as ir
 import torch
 from torch import nn
 
-from zoo.converters.graph import PARAMETER, modules, parameters, tied_names
+from zoo.converters.graph import PARAMETER, TIED, modules, parameters, tied_names
 from zoo.converters.writers.torch.types import to_tensor
+from zoo.errors import HubError
 
 # what needs no constructor arguments and no part of the graph
 PLAIN = {f"{c.__module__}.{c.__name__}": c for c in (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)}
@@ -26,6 +31,54 @@ class Scope(nn.Module):
 
     def _get_name(self) -> str:
         return self.class_name
+
+
+RESERVED = frozenset(dir(Scope("")))  # what no parameter and no module in a module can be called
+MARKS = ("=", "~")
+
+
+def rename_parameters(graph: ir.Graph) -> None:
+    """Give parameters that torch can't hold under their names such that it can; `author_name` is the way back.
+
+    A part of a path gets a `=` behind it where it is empty, an attribute of every module or no text that can stand in
+    source, and a `~` where it is the path of another parameter too. A name that torch's author gave is none of these.
+    """
+    names = {key for name, value in parameters(graph).items() for key in (name, *tied_names(value))}
+    inner = {".".join(parts[:n]) for name in names if (parts := name.split(".")) for n in range(1, len(parts))}
+
+    def held(name: str) -> str:
+        *path, field = name.split(".")
+        return ".".join([*map(_held, path), f"{_quoted(field)}~" if name in inner else _held(field)])
+
+    for name, value in parameters(graph).items():
+        if tied_names(value):
+            value.metadata_props[TIED] = json.dumps([held(tied) for tied in tied_names(value)])
+        if held(name) != name:
+            value.name = held(name)
+
+
+def _held(part: str) -> str:
+    fits = part and part not in RESERVED and not part.endswith(MARKS) and is_safe(part)
+    return part if fits else f"{_quoted(part)}="
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="".join(c for c in map(chr, range(32, 127)) if is_safe(c) and c != "%"))
+
+
+def is_safe(name: str) -> bool:
+    """Whether torch.fx, which puts a name into source as it is, writes what means this name, and nothing else."""
+    plain = name.isascii() or normalize("NFKC", name) == name  # as Python reads identifiers
+    return plain and name.isprintable() and not iskeyword(name) and not any(c in name for c in '"\\')
+
+
+def author_name(key: str) -> str:
+    """The author's name of a key of the state_dict.
+
+    >>> author_name("block.forward=.weight~")
+    'block.forward.weight'
+    """
+    return ".".join(unquote(part[:-1]) if part.endswith(MARKS) else part for part in key.split("."))
 
 
 def plant(model: ir.Model) -> nn.Module:
@@ -93,7 +146,18 @@ def complete(root: nn.Module, model: ir.Model) -> None:
             known = inspect.signature(made := getattr(nn, name)).parameters
             given = {k: v for k, v in arguments.items() if k in known}
             if all(k in given for k, p in known.items() if p.default is p.empty and p.kind != p.VAR_POSITIONAL):
-                place(root, path, made(**given))
+                place(root, path, _without_state(made, given, path))
+
+
+def _without_state(cls: type[nn.Module], arguments: Mapping[str, Any], path: str) -> nn.Module:
+    """A module that holds no tensors: its arguments are from a file, and may ask for any size. Raises HubError."""
+    try:
+        module = without_weights(cls, arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise HubError(f"the module {path!r} can't be made: {cls.__name__}(**{dict(arguments)}): {error}") from error
+    if [*module.parameters(), *module.buffers()]:
+        raise HubError(f"the module {path!r} is a {cls.__name__} with weights, and no node of the graph has them")
+    return module
 
 
 def _find(root: nn.Module, path: str) -> nn.Module | None:

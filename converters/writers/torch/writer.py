@@ -26,7 +26,6 @@ from zoo.converters.writers.torch import control_flow as control_flow_group  # n
 from zoo.converters.writers.torch import convolution as convolution_group  # noqa: F401
 from zoo.converters.writers.torch import decoding as decoding_group  # noqa: F401
 from zoo.converters.writers.torch import detection as detection_group  # noqa: F401
-from zoo.converters.writers.torch import flex_attention as flex_attention_group  # noqa: F401
 from zoo.converters.writers.torch import generator as generator_group  # noqa: F401
 from zoo.converters.writers.torch import image as image_group  # noqa: F401
 from zoo.converters.writers.torch import indexing as indexing_group  # noqa: F401
@@ -36,6 +35,7 @@ from zoo.converters.writers.torch import logical as logical_group  # noqa: F401
 from zoo.converters.writers.torch import loss as loss_group  # noqa: F401
 from zoo.converters.writers.torch import lowers
 from zoo.converters.writers.torch import math as math_group  # noqa: F401
+from zoo.converters.writers.torch import microsoft as microsoft_group  # noqa: F401
 from zoo.converters.writers.torch import normalization as normalization_group  # noqa: F401
 from zoo.converters.writers.torch import pooling as pooling_group  # noqa: F401
 from zoo.converters.writers.torch import quantization as quantization_group  # noqa: F401
@@ -49,9 +49,18 @@ from zoo.converters.writers.torch import text as text_group  # noqa: F401
 from zoo.converters.writers.torch.module import nested
 from zoo.converters.writers.torch.sizes import SIZES, TAKES_SIZES, Sizes
 from zoo.converters.writers.torch.strings import strings
-from zoo.converters.writers.torch.tree import Scope, complete, place, plant, without_weights
+from zoo.converters.writers.torch.tree import (
+    Scope,
+    author_name,
+    complete,
+    is_safe,
+    place,
+    plant,
+    rename_parameters,
+    without_weights,
+)
 from zoo.converters.writers.torch.types import to_tensor, torch_dtype
-from zoo.errors import UsageError
+from zoo.errors import HubError, UsageError
 
 Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
 Tensor = ir.TensorProtocol
@@ -59,6 +68,7 @@ Tensor = ir.TensorProtocol
 
 def write(model: ir.Model) -> nn.Module:
     """The native module of a bound canonical model, in inference mode, every parameter trainable. Raises HubError."""
+    rename_parameters(model.graph)
     writer = TorchWriter(model.graph, plant(model), modules(model))
     module: nn.Module = driver.write(model.graph, writer)
     complete(module, model)
@@ -67,7 +77,8 @@ def write(model: ir.Model) -> nn.Module:
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """The way back: the module's state_dict as the author's tensors, under his names and in his layout."""
-    return {name: ir.tensor(tensor.detach().cpu(), name=name) for name, tensor in module.state_dict().items()}
+    state = {author_name(key): tensor.detach().cpu() for key, tensor in module.state_dict().items()}
+    return {name: ir.tensor(tensor, name=name) for name, tensor in state.items()}
 
 
 def placed(module: nn.Module, *, device: str | None, dtype: str | None) -> nn.Module:
@@ -91,7 +102,7 @@ def identifier(name: str) -> str:
 
 
 # what an attribute of a module may not be called
-RESERVED = {*dir(nn.Module()), *keyword.kwlist}
+RESERVED = {*dir(nn.Module()), *keyword.kwlist, "self"}
 
 
 def _is_sequence(value: ir.Value) -> bool:
@@ -127,7 +138,8 @@ class TorchWriter:
         self.layers: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {}
         self.node: ir.Node | None = None
         self.args: list[Value] = []
-        self.taken = {part for name, _ in self.root.named_modules() for part in name.split(".")}
+        held = (*self.root.named_modules(), *self.root.named_parameters(), *self.root.named_buffers())
+        self.taken = {part for name, _ in held for part in name.split(".")}
 
     # ---- what the driver asks for
 
@@ -228,7 +240,9 @@ class TorchWriter:
     def proxy(
         self, op: str, target: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> fx.Proxy:
-        """A new node of the forward."""
+        """A new node of the forward. Raises HubError for a path that can't stand in source: it is from a file."""
+        if op in ("get_attr", "call_module") and not all(map(is_safe, target.split("."))):
+            raise HubError(f"the module {target!r} has a name that can't be written as Python's source")
         return self.tracer.create_proxy(op, target, args, dict(kwargs or {}))
 
     def function(self, target: Any, *args: Any, **kwargs: Any) -> fx.Proxy:

@@ -25,7 +25,7 @@ def table(framework: str) -> Lowerings:
 def test_parameters_and_defaults_are_the_specifications(framework):
     wrong = {}
     for (domain, op), lowering in table(framework).items():
-        if domain == DOMAIN:
+        if domain:  # only ONNX has a schema
             continue
         schema = onnx.defs.get_schema(op, OPSET, domain)
         parameters = [p for p in inspect.signature(lowering).parameters.values() if not p.name.startswith("_")][1:]

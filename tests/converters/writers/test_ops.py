@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 import zoo
 from zoo.converters.frameworks import FRAMEWORKS
 from zoo.converters.graph import OPSET
-from zoo.errors import HubError, UnsupportedOps
+from zoo.errors import UnsupportedOps
 
 RNG = np.random.default_rng(0)
 
@@ -182,15 +182,6 @@ def test_every_operator_without_a_lowering_is_listed_before_any_work(framework):
         UnsupportedOps, match=r"(?s)3 nodes .*made.up::Whirl +x2.*made.up::Twist +x1.*Nothing was written"
     ):
         zoo.load(onnx.parser.parse_model(text), framework)
-
-
-def test_a_mode_that_torch_lacks_is_refused_by_name():
-    pytest.importorskip("torch")
-    model, _ = model_of(
-        "Resize", {"mode": "cubic", "cubic_coeff_a": -0.5}, [f(1, 2, 4, 4), None, None, [i(1, 2, 8, 8)]]
-    )
-    with pytest.raises(HubError, match="Resize by cubic with half_pixel coordinates"):
-        zoo.load(model, "torch")
 
 
 def test_an_attribute_is_the_number_that_was_written():

@@ -93,7 +93,10 @@ def run(folder: Path, inputs: Sequence[TensorSpec], feeds: Mapping[str, Array], 
         given = {f"{i:04}": from_numpy(feeds[spec.name]) for i, spec in enumerate(inputs)}
         save_file(given, Path(place) / "inputs.safetensors")
         command = [sys.executable, "-I", "-B", "-W", "ignore", "-c", SCRIPT, str(folder.resolve()), place]
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        try:
+            done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise Disagreement(f"{MODEL} was not done after {TIMEOUT_S} s", hint="Nothing was written.") from error
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise Disagreement(f"{MODEL} does not run in a fresh process: {said}", hint="Nothing was written.")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from zoo.converters.writers.torch.source.classes import Class, Region
-from zoo.converters.writers.torch.source.expressions import INFIX, Writer
+from zoo.converters.writers.torch.source.expressions import INFIX, Writer, is_ours
 from zoo.converters.writers.torch.source.naming import stem, unique
 from zoo.converters.writers.torch.source.steps import Step, is_shape, is_size, placeholders
 from zoo.converters.writers.torch.source.terms import Var
@@ -205,6 +205,7 @@ class Forward:
             spans[id(chain)] = (start, max(self.last.get(s, at.get(s, -1)) for s in chain))
         named: list[tuple[str, tuple[int, int]]] = []
         loops = {self._loop_variable(s) for s in self.steps if s.op == "loop"}
+        loops |= {s.target.__name__ for s in self.steps if is_ours(s.target)}  # a variable would hide the function
         for chain in unique_chains:
             start, end = spans[id(chain)]
             if chain[0] in self.names:
@@ -334,7 +335,7 @@ class Forward:
 
     def _loop_variable(self, step: Step) -> str:
         name = str(step.target).rpartition(".")[2]
-        word = name.removesuffix("s") if name.isidentifier() else "module"
+        word = name.removesuffix("s") if name.isidentifier() and len(name) > 1 else "module"
         return unique(word, WORDS | set(self.arguments))
 
 

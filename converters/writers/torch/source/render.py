@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.converters.writers.torch.module import Native
 from zoo.converters.writers.torch.source.classes import Class, classes_of
 from zoo.converters.writers.torch.source.constants import expression
 from zoo.converters.writers.torch.source.embed import Embedded
@@ -35,6 +36,7 @@ from zoo.converters.writers.torch.source.terms import (
     key,
 )
 from zoo.converters.writers.torch.source.tree import BUFFER, PARAMETER, ZEROS, Tree
+from zoo.converters.writers.torch.tree import Scope
 
 MANY = 3  # equal modules from which on a comprehension reads better
 TAKEN = {"Path", "OrderedDict", "CONSTANTS", "HERE", "F", "nn", "torch", "math", "lattice", "create_model", "load_file"}
@@ -57,7 +59,7 @@ class Source:
 
     def _embed(self) -> None:
         for module in self.tree.root.modules():
-            if type(module).__module__.startswith(OURS) and type(module).__name__ not in ("Native", "Scope"):
+            if type(module).__module__.startswith(OURS) and not isinstance(module, (Native, Scope)):
                 self.embedded.add(type(module))
         for instance in self.tree.instances:
             for step in instance.steps or ():

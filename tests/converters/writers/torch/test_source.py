@@ -53,7 +53,6 @@ READS = {
     "torchvision/swin_t": (
         "class MLP(nn.Sequential):",
         "class StochasticDepth(nn.Module):",
-        "if self.mask is not None:",
     ),
     "hf/minilm-l6": (
         "self.layer = nn.ModuleList(BertLayer() for _ in range(6))",

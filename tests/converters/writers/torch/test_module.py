@@ -1,0 +1,52 @@
+"""The native module as its user sees it: `print(model)`, `model.code`, and what a forward keeps in memory."""
+
+from __future__ import annotations
+
+import weakref
+
+import onnx
+import pytest
+
+import zoo
+
+torch = pytest.importorskip("torch")
+
+
+def chain(steps: int):
+    names = ["x", *(f"h{n}" for n in range(steps - 1)), "y"]
+    nodes = "".join(f"{b} = Sin({a}) " for a, b in zip(names, names[1:], strict=False))
+    text = f'<ir_version: 10, opset_import: ["" : 28]> agraph (float[N, 8] x) => (float[N, 8] y) {{ {nodes} }}'
+    return zoo.load(onnx.parser.parse_model(text), "torch")
+
+
+def test_the_code_reads_like_a_person_s_and_the_module_prints_as_torch_s_own():
+    module = chain(3)
+    assert "= None" not in module.code
+    assert module.code.startswith("def forward(self, x):\n    ")
+    assert repr(module) == str(module)
+
+
+def test_a_forward_lets_go_of_what_nobody_reads_any_more():
+    module, alive = chain(20), []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            made = function(*args, **(kwargs or {}))
+            alive.append(weakref.ref(made.untyped_storage()))
+            most.append(sum(ref() is not None for ref in alive))
+            return made
+
+    most: list[int] = []
+    with torch.no_grad(), Watch():
+        module(torch.ones(2, 8))
+    assert 20 == len(alive)
+    assert max(most) <= 3
+
+
+def test_a_helper_s_name_is_not_hidden_by_a_variable():
+    text = """<ir_version: 10, opset_import: ["" : 28]> agraph (float[N, 2, H, W] x) => (float[N, 2, P, Q] y)
+    <float[4] scales = {1, 1, 2, 1.5}> { r = Resize<mode = "cubic", cubic_coeff_a = -0.5>(x, , scales) s = Sin(r)
+    y = Mul(r, s) }"""
+    code = zoo.load(onnx.parser.parse_model(text), "torch").code
+    assert "resize = resize(" not in code
+    assert "= resize(x, [2, 3], scales=[2.0, 1.5]" in code

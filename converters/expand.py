@@ -15,8 +15,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from zoo.converters.expansions import EXPANSIONS, Builder, Unknown
 from zoo.converters.expansions import (  # noqa: F401 - each fills EXPANSIONS
+    EXPANSIONS,
+    Builder,
+    Unknown,
     microsoft,
     microsoft_attention,
     microsoft_norms,
@@ -24,11 +26,13 @@ from zoo.converters.expansions import (  # noqa: F401 - each fills EXPANSIONS
     microsoft_weights,
     ml_features,
     ml_linear,
+    ml_svm,
     ml_trees,
     preview,
+    standard,
     training,
 )
-from zoo.converters.graph import DOMAIN, OPSET, PATH, all_graphs, all_nodes
+from zoo.converters.graph import DOMAIN, OPSET, PATH, all_graphs, all_nodes, bodies
 from zoo.converters.lift import convert_version
 from zoo.errors import HubError
 
@@ -125,6 +129,8 @@ def splice(graph: ir.Graph, node: ir.Node, nodes: Sequence[ir.Node], outputs: Se
             new.metadata_props.setdefault(PATH, path)
         for j, value in enumerate(new.outputs):
             value.name = f"{base}.{new.op_type}_{i}" + f".{j}" * (j > 0)
+        for body in bodies(new):
+            _name(body, f"{base}.{new.op_type}_{i}")
     made = {value for new in nodes for value in new.outputs}
     graph.insert_before(node, nodes)
     for old, given in zip(node.outputs, outputs, strict=False):
@@ -139,6 +145,14 @@ def splice(graph: ir.Graph, node: ir.Node, nodes: Sequence[ir.Node], outputs: Se
         ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
         value.name, old.name = old.name, None
     graph.remove(node, safe=True)
+
+
+def _name(body: ir.Graph, prefix: str) -> None:
+    """Name what has no name yet in a body and the bodies in it."""
+    inner = [value for graph in all_graphs(body) for value in graph.inputs]
+    inner += [value for node in all_nodes(body) for value in node.outputs]
+    for i, value in enumerate(inner):
+        value.name = value.name or f"{prefix}.{i}"
 
 
 def _of_ours(node: ir.Node) -> Body | None:

@@ -28,9 +28,51 @@ def lift(model: ir.Model) -> ir.Model:
             function.opset_imports[""] = OPSET
     if version == OPSET:
         return model
+    held = _hold_scans(model) if version < SCAN_WITHOUT_BATCH else {}
     lifted = convert_version(model, OPSET)
     lifted.functions.update(model.functions)
+    _release_scans(lifted, held)
     return lifted
+
+
+SCAN_WITHOUT_BATCH = (
+    9  # the opset from which on Scan has no batch axis; onnx's converter drops it, and with it the batch
+)
+
+
+def _hold_scans(model: ir.Model) -> dict[str, dict[str, ir.Attr]]:
+    """Let each Scan of opset 8 be called Loop, which the converter takes with its body as it is; by name what it was."""
+    held: dict[str, dict[str, ir.Attr]] = {}
+    for node in list(all_nodes(model.graph)):
+        if node.op_type != "Scan" or node.domain:
+            continue
+        if node.inputs[0] is not None:
+            raise HubError(f"Scan {node.name!r} of opset 8 with lengths of its sequences")
+        node.op_type, node.name = "Loop", f"zoo.scan.{len(held)}"
+        held[node.name] = {name: a for name, a in node.attributes.items() if name != "body"}
+        for name in held[node.name]:
+            del node.attributes[name]
+    return held
+
+
+def _release_scans(model: ir.Model, held: dict[str, dict[str, ir.Attr]]) -> None:
+    """Scan(states [B, ...], inputs [B, T, ...]) of opset 8 -> Scan over the batch of a Scan over each sequence."""
+    for node in [node for node in all_nodes(model.graph) if node.name in held]:
+        was, given = held[node.name or ""], list(node.inputs[1:])
+        one = [ir.Value(name=f"{node.name}.{i}") for i in range(len(given))]
+        attributes = [node.attributes["body"], was["num_scan_inputs"]]
+        if "directions" in was:
+            attributes.append(ir.AttrInt64s("scan_input_directions", was["directions"].as_ints()))
+        inner = ir.Node("", "Scan", one, attributes, num_outputs=len(node.outputs), name=f"{node.name}.each")
+        for i, out in enumerate(inner.outputs):
+            out.name = f"{node.name}.out.{i}"
+        body = ir.Graph(one, inner.outputs, nodes=[inner], name=f"{node.name}.batch")
+        node.op_type = "Scan"
+        node.attributes["num_scan_inputs"] = ir.AttrInt64("num_scan_inputs", len(given))
+        node.attributes["body"] = ir.AttrGraph("body", body)
+        node.resize_inputs(len(given))
+        for i, value in enumerate(given):
+            node.replace_input_with(i, value)
 
 
 def convert_version(model: ir.Model, version: int) -> ir.Model:

@@ -83,11 +83,10 @@ def _transformers(name: str, recipe: Mapping[str, Any]) -> Source:
     cls = getattr(transformers, recipe["class"])
     config = cls.config_class(**recipe.get("config", {}))
     # torch's decomposition of its fused attention can't be viewed as some models view it, where the batch is free
-    config._attn_implementation = recipe.get("attention", "sdpa")
+    config._attn_implementation = recipe.get("attention", "sdpa" if cls._supports_sdpa else "eager")
+    config.use_cache = False
     module = cls(config, **recipe.get("arguments", {}))
     module.config.return_dict = True
-    if hasattr(module.config, "use_cache"):
-        module.config.use_cache = False
     kwargs, free = {}, {}
     for argument, kind in recipe["inputs"].items():
         kwargs[argument], free[argument] = INPUTS[kind](recipe, config)

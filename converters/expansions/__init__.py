@@ -69,6 +69,25 @@ def expands(op: str, domain: str) -> Callable[[Expansion], Expansion]:
     return register
 
 
+def loop(
+    op: Builder,
+    trips: ir.Value,
+    states: Sequence[ir.Value],
+    step: Callable[[Builder, ir.Value, Sequence[ir.Value]], Sequence[ir.Value | None]],
+) -> list[ir.Value]:
+    """What is left of `states` after `trips` times `step(op, iteration, states) -> states`."""
+    count, goes_on = (
+        ir.Value(type=ir.TensorType(kind), shape=ir.Shape([])) for kind in (ir.DataType.INT64, ir.DataType.BOOL)
+    )
+    inside = [ir.Value(type=state.type, shape=state.shape) for state in states]
+    body = Builder()
+    after = step(body, count, inside)
+    outputs = [body.Identity(goes_on), *(value for value in after if value is not None)]
+    graph = ir.Graph([count, goes_on, *inside], outputs, nodes=body.nodes, name="body")
+    made = op.Loop(trips, None, *states, body=graph, outputs=len(states))
+    return list(made) if isinstance(made, tuple) else [made]
+
+
 def rank(value: ir.Value | None) -> int:
     """The rank of an input. Raises Unknown."""
     if value is None or value.shape is None:

@@ -35,7 +35,7 @@ def _real(op: Builder, x: ir.Value | None, scale: ir.Value | None, zero: ir.Valu
 def _quantised(
     op: Builder, y: ir.Value, scale: ir.Value | None, zero: ir.Value | None, like: ir.Value | None
 ) -> ir.Value:
-    """y / scale + zero, rounded; without a zero point it is 0, in the dtype of another value."""
+    """Y / scale + zero, rounded; without a zero point it is 0, in the dtype of another value."""
     point = op.CastLike(op.const(0, np.int32), like) if zero is None else _scalar(op, zero)
     made: ir.Value = op.QuantizeLinear(y, _scalar(op, scale), point)
     return made
@@ -179,7 +179,7 @@ def dynamic_quantize_matmul(op: Builder, node: ir.Node) -> list[ir.Value]:
 
 @expands("QGemm", MS)
 def qgemm(op: Builder, node: ir.Node) -> list[ir.Value]:
-    """alpha * (A @ B + C), C of integers at the product's scale; quantised where it is given a scale."""
+    """Alpha * (A @ B + C), C of integers at the product's scale; quantised where it is given a scale."""
     a, a_scale, a_zero, b, b_scale, b_zero, c, scale, zero = _inputs(node, 9)
     get = node.attributes.get_int
     a = op.Transpose(a, perm=[1, 0]) if get("transA", 0) else a

@@ -97,11 +97,6 @@ def expand(spread: Spread, node: ir.Node) -> Given:
                 raise Underivable(f"it expands an axis of {pair[1]} to {numbers[-back]}")
             numbers[-back] = 1
     if numbers != [int(i) for i in after.reshape(-1)]:
-        for back, number in enumerate(reversed(numbers), 1):
-            if any(number % prime == 0 for prime in spread.names.values()):
-                if back > len(pairs) or pairs[-back][1] != number:
-                    raise Underivable("the shape that it expands to has a free size besides")
-                numbers[-back] = 1  # the input has that size itself
         spread.set_input(node, 1, numbers)
     return None
 

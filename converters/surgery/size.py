@@ -22,6 +22,7 @@ from zoo.converters.surgery.axes import Pair, Underivable
 from zoo.converters.surgery.resample import resample
 from zoo.converters.surgery.spread import Misfit, Spread
 from zoo.converters.surgery.stem import picture
+from zoo.converters.surgery.stretch import stretch
 from zoo.converters.surgery.weights import Array, read, replace, resized, sizes
 from zoo.errors import UsageError
 
@@ -49,6 +50,10 @@ def change_size(model: ir.Model, size: tuple[int, int]) -> None:
 
 
 def _adapt(spread: Spread, node: ir.Node, i: int, axes: Mapping[int, Pair]) -> bool:
+    return _embedding(spread, node, i, axes) or stretch(spread, node, i, axes)
+
+
+def _embedding(spread: Spread, node: ir.Node, i: int, axes: Mapping[int, Pair]) -> bool:
     """A position embedding that is added: [..., T, C] over tokens, or a grid [..., h, w, ...], at the new grid.
 
     1. It is one of the author's tensors, and has besides positions at most one axis, of channels.

@@ -8,6 +8,7 @@ baked in (a Reshape's target) is made anew by its rule, if that can be proven (r
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from zoo.converters.graph import all_nodes, bodies, constant, data_inputs, is_parameter, module_path
+from zoo.converters.graph import PATH, all_nodes, bodies, constant, data_inputs, is_parameter, module_path
 from zoo.converters.surgery.axes import Pair, Structures, Underivable
 from zoo.converters.surgery.weights import has_marks
 from zoo.errors import UsageError
@@ -136,14 +137,56 @@ class Spread:
         array = self.known_before.get(value) if value is not None else None
         return None if array is None else [int(i) for i in array.reshape(-1)]
 
+    def numbers_after(self, value: ir.Value | None) -> list[int] | None:
+        """The numbers of a small constant or of shape arithmetic, as they are after."""
+        array = self.known_after.get(value) if value is not None else None
+        return None if array is None else [int(i) for i in array.reshape(-1)]
+
     def set_input(self, node: ir.Node, i: int, numbers: Sequence[int]) -> None:
-        """Let a node read other constant numbers."""
-        old = node.inputs[i]
+        """Let a node read other numbers; free sizes among them are those that stood there. Raises Underivable."""
+        old, have = node.inputs[i], self.numbers_after(node.inputs[i])
+        name = self._unique(f"{node.outputs[0].name}_sizes")
         dtype = old.dtype.numpy() if old is not None and old.dtype is not None else np.int64
-        value = constant(self.graph, self._unique(f"{node.outputs[0].name}_sizes"), np.array(numbers, dtype))
+        free = [k for k, n in enumerate(numbers) if any(n % prime == 0 for prime in self.names.values()) and n]
+        if free and (have is None or len(have) != len(numbers) or any(have[k] != numbers[k] for k in free)):
+            raise Underivable("one of the sizes that it reads is free, and can't be told")
+        if not free:
+            value = constant(self.graph, name, np.array(numbers, dtype))
+        else:
+            value = self._pieced(node, old, np.array(numbers, dtype), free, name)
         node.replace_input_with(i, value)
-        self._enter(value)
-        self.after[value], self.known_after[value] = self.before[value], self.known_before[value]
+        self.before[value] = self.after[value] = (len(numbers),)
+        self.known_before[value] = self.known_after[value] = np.array(numbers, dtype)
+
+    def _pieced(self, node: ir.Node, old: ir.Value | None, numbers: Array, free: Sequence[int], name: str) -> ir.Value:
+        """A vector before `node`: of constants, and at the places `free` of what stood in `old`."""
+        pieces: list[ir.Value] = []
+        made: list[ir.Node] = []
+        for k in range(len(numbers)):
+            if k in free:
+                place = constant(self.graph, f"{name}_place", np.array([k], np.int64))
+                made.append(ir.node("Gather", [old, place], attributes={"axis": 0}))
+                pieces.append(made[-1].outputs[0])
+            else:
+                pieces.append(constant(self.graph, f"{name}_part", numbers[k : k + 1]))
+        made.append(ir.node("Concat", pieces, attributes={"axis": 0}))
+        for k, new in enumerate(made):
+            new.metadata_props.update({PATH: path} if (path := module_path(node)) else {})
+            new.name = new.outputs[0].name = name if new is made[-1] else f"{name}_{k}"
+            new.outputs[0].type = ir.TensorType(ir.DataType.from_numpy(numbers.dtype))
+            new.outputs[0].shape = ir.Shape([len(numbers) if new is made[-1] else 1])
+        self.graph.insert_before(node, made)
+        return made[-1].outputs[0]
+
+    def set_after(self, value: ir.Value, dims: Sequence[int]) -> None:
+        """A value has this shape now; its numbers are no longer known."""
+        self.after[value] = tuple(dims)
+        self.known_before.pop(value, None)
+        self.known_after.pop(value, None)
+
+    def is_visited(self, nodes: Sequence[ir.Node]) -> bool:
+        """Whether one of the nodes has been asked already."""
+        return any(node in self._visited for node in nodes)
 
     def _unique(self, name: str) -> str:
         """A name that nothing of the graph has."""
@@ -168,9 +211,7 @@ class Spread:
             self._visited.discard(node)
         if late := [use.node for use in weight.uses() if use.node in self._visited]:
             raise self.misfit(late[0], f"it reads {weight.name!r} too, at the size that it has")
-        self.after[weight] = tuple(shape)
-        self.known_after.pop(weight, None)
-        self.known_before.pop(weight, None)
+        self.set_after(weight, shape)
         for node in nodes:
             self.visit(node)
 
@@ -183,6 +224,7 @@ class Spread:
         path = module_path(node)
         where = f" in {path!r}" if path else ""
         name = node.name or (node.outputs[0].name if node.outputs else "")
+        why = re.sub(r"\d{5,}", lambda number: str(self._stated(int(number[0]))), why)  # a free size by its name
         return Misfit(f"{node.op_type} {name!r}{where}: {why}")
 
     # ---- sizes

@@ -18,6 +18,7 @@ from zoo.converters.graph import data_inputs
 from zoo.converters.surgery import rules
 from zoo.converters.surgery.axes import Pair
 from zoo.converters.surgery.spread import Misfit, Spread
+from zoo.converters.surgery.stretch import stretch
 from zoo.converters.surgery.weights import Array, read, replace, resized, sizes
 from zoo.errors import UsageError
 
@@ -58,6 +59,10 @@ def change_channels(model: ir.Model, count: int) -> None:
 
 
 def _adapt(spread: Spread, node: ir.Node, i: int, axes: Mapping[int, Pair]) -> bool:
+    return _weight(spread, node, i, axes) or stretch(spread, node, i, axes)
+
+
+def _weight(spread: Spread, node: ir.Node, i: int, axes: Mapping[int, Pair]) -> bool:
     """The weight of a convolution or a product over channels, at that many of them."""
     operand = node.inputs[i]
     found = read(operand, spread.before, spread.is_marked) if operand is not None and i == 1 else None

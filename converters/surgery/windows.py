@@ -122,8 +122,6 @@ def resize(spread: Spread, node: ir.Node) -> Given:
         if pairs[a][0] != pairs[a][1] and t != pairs[a][0]:
             raise Underivable(f"it resizes an axis of {pairs[a][0]} to {t}, and the axis becomes {pairs[a][1]}")
     if wanted != target:
-        if any(t % prime == 0 for t in wanted for prime in spread.names.values()):
-            raise Underivable("the sizes that it resizes to have a free one besides")
         spread.set_input(node, 3, wanted)
     return None
 

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # where torch's gates stand among ONNX's
-Activation = tuple[str, float, float]  # ONNX's name, alpha, beta
 
 
 def fused_recurrence(
@@ -68,7 +67,7 @@ def recurrence_in_turn(
     *,
     kind: str,
     direction: str,
-    activations: Sequence[Activation],
+    activations: Sequence[tuple[str, float, float]],
     clip: float | None = None,
     resets_late: bool = False,
     couples_gates: bool = False,
@@ -117,7 +116,7 @@ def lstm_step(
     c: torch.Tensor,
     recurrence: torch.Tensor,
     peepholes: Sequence[torch.Tensor] | None,
-    activations: Sequence[Activation],
+    activations: Sequence[tuple[str, float, float]],
     clip: float | None,
     couples_gates: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,7 +141,7 @@ def gru_step(
     h: torch.Tensor,
     recurrence: torch.Tensor,
     bias: torch.Tensor | int,
-    activations: Sequence[Activation],
+    activations: Sequence[tuple[str, float, float]],
     clip: float | None,
     resets_late: bool,
 ) -> torch.Tensor:
@@ -162,7 +161,7 @@ def gru_step(
     return (1 - update) * new + update * h
 
 
-def activated(x: torch.Tensor, activation: Activation, clip: float | None = None) -> torch.Tensor:
+def activated(x: torch.Tensor, activation: tuple[str, float, float], clip: float | None = None) -> torch.Tensor:
     """One of ONNX's activations of recurrent networks, of x cut to the range from -clip to clip."""
     name, alpha, beta = activation
     if clip is not None:

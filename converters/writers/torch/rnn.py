@@ -11,10 +11,11 @@ from torch import nn
 
 from zoo.converters.graph import DOMAIN
 from zoo.converters.writers.torch import lowers
-from zoo.converters.writers.torch.recurrent import Activation, fused_recurrence, recurrence_in_turn
+from zoo.converters.writers.torch.recurrent import fused_recurrence, recurrence_in_turn
 from zoo.errors import HubError
 
 Value = Any
+Activation = tuple[str, float, float]  # a name of ACTIVATIONS, alpha, beta
 DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 # the functions with their alpha and beta; None where they have none. Where ONNX says no default, the neutral number
 ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {

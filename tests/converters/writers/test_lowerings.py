@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from zoo.converters.frameworks import FRAMEWORKS
-from zoo.converters.graph import DOMAIN, OPSET
+from zoo.converters.graph import OPSET
 from zoo.converters.writers.driver import Lowerings, shortest
 
 TABLES = {name: f for name, f in FRAMEWORKS.items() if name != "onnx"}

@@ -187,4 +187,4 @@ def test_every_operator_without_a_lowering_is_listed_before_any_work(framework):
 def test_an_attribute_is_the_number_that_was_written():
     from zoo.converters.writers.driver import plain
 
-    assert 0.001 == plain(ir.AttrFloat32("epsilon", float(np.float32(0.001))))
+    assert 0.001 == plain(ir.AttrFloat32("epsilon", float(np.float32(0.001))), {})

@@ -1,6 +1,6 @@
 """Converted modules against their publisher's own: the same weights, one process, in turn.
 
-    python benchmarks/against_publisher.py [--runs 30] [--models resnet50,vit_b_16] [--plot docs/images/against-publisher.png]
+    python benchmarks/against_publisher.py [--runs 30] [--models resnet50,vit_b_16] [--plot FILE.png]
 
 For each model: latency of a forward at batch 1 and 8, of a training step (forward, backward, SGD) at batch 8, all as
 ratios converted / original of medians; the peak of memory that a forward at batch 8 adds, likewise; and the time of the
@@ -171,9 +171,8 @@ def main() -> int:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     torch.manual_seed(0)
-    print(
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {args.device}, {torch.get_num_threads()} threads"
-    )
+    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    print(f"{versions}, {args.device}, {torch.get_num_threads()} threads")
     print("| model | batch 1 | batch 8 | training step | memory | conversion, s |\n|---|---|---|---|---|---|")
     rows = []
     for name in args.models.split(","):

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from zoo.converters.graph import PARAMETER, is_parameter, parameters, tied_names
 from zoo.errors import BindError, nearest
@@ -104,6 +105,7 @@ def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[
     Other integers, scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
     """
     weightless = model.clone()
+    common.LiftSubgraphInitializersToMainGraphPass()(weightless)  # weights may stand in the bodies of If, Loop and Scan
     marked = bool(parameters(model.graph))
     tensors: dict[str, Tensor] = {}
     for name, value in list(weightless.graph.initializers.items()):

@@ -186,10 +186,11 @@ def _free_sizes(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, int]:
 
 
 def _size_bytes(value: ir.Value, free: Mapping[str, int]) -> int:
-    """What a value takes; a size that nobody knows counts as the largest free one."""
+    """What a value takes, as far as it is known; a size that nobody knows counts as the largest free one."""
     unknown = max(free.values(), default=1)
     shape = [d if isinstance(d, int) else free.get(d, unknown) for d in dims(value) or ()]
-    return prod(shape) * (max(value.dtype.bitwidth // 8, 1) if value.dtype is not None else 4)
+    bits = 64 if value.dtype in (None, ir.DataType.STRING, ir.DataType.UNDEFINED) else value.dtype.bitwidth
+    return prod(shape) * max(bits // 8, 1)
 
 
 # ---- one value

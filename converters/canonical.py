@@ -1,6 +1,6 @@
 """The canonical graph: written once, read by every writer.
 
-    functions inlined, save our own; one opset (graph.OPSET); operators of other domains in ONNX's own words (expand.py);
+    functions inlined, save our own; one opset (graph.OPSET); operators of other domains in ONNX's words (expand.py);
     constants and shape arithmetic folded; branches that are known taken; types and shapes known; nodes that do nothing
     and nodes that nobody reads gone. The bodies of If, Loop and Scan as well.
 

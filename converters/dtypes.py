@@ -18,7 +18,7 @@ from onnx_ir.passes.common import InlinePass
 
 from zoo.converters.bind import detach
 from zoo.converters.expand import inline_functions
-from zoo.converters.graph import OPSET, all_graphs, all_nodes, constant, is_parameter
+from zoo.converters.graph import OPSET, all_graphs, all_nodes, bodies, constant, is_parameter
 from zoo.converters.infer import infer_shapes
 from zoo.errors import HubError, UsageError, did_you_mean
 
@@ -215,8 +215,8 @@ def _keep(model: ir.Model, was: ir.DataType, to: ir.DataType) -> tuple[set[ir.No
 
 def _refused(node: ir.Node, opset: int, was: ir.DataType, to: ir.DataType) -> tuple[list[int], list[int]]:
     """The inputs and the outputs that the operator has in the old dtype, and not in the new."""
-    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset):
-        return [], []
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset) or any(bodies(node)):
+        return [], []  # a body has its inputs' dtypes: it is changed as a whole
     schema = onnx.defs.get_schema(node.op_type, opset)
     allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
 
@@ -226,9 +226,14 @@ def _refused(node: ir.Node, opset: int, was: ir.DataType, to: ir.DataType) -> tu
         return _spelled(to) not in types and _spelled(was) in types
 
     return (
-        [i for i, v in enumerate(node.inputs) if v is not None and v.dtype == was and refuses(schema.inputs, i)],
-        [i for i, v in enumerate(node.outputs) if v.dtype == was and v.name and refuses(schema.outputs, i)],
+        [i for i, v in enumerate(node.inputs) if _is_tensor(v, was) and refuses(schema.inputs, i)],
+        [i for i, v in enumerate(node.outputs) if v.name and _is_tensor(v, was) and refuses(schema.outputs, i)],
     )
+
+
+def _is_tensor(value: ir.Value | None, dtype: ir.DataType) -> bool:
+    """Whether a value is a tensor of a dtype, and no sequence of such."""
+    return value is not None and isinstance(value.type, ir.TensorType) and value.type.dtype == dtype
 
 
 def _spelled(dtype: ir.DataType) -> str:
@@ -270,7 +275,7 @@ def _cast_node(value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
 
 # ---- a dtype that a runtime has no kernels for
 
-AS_THEY_ARE = {"Cast", "CastLike", "If", "Loop", "Scan", "Constant", "ConstantOfShape"}
+AS_THEY_ARE = {"Cast", "CastLike", "Constant", "ConstantOfShape"}
 
 
 def computed_in_float32(model: ir.Model, dtype: ir.DataType) -> ir.Model:
@@ -283,13 +288,19 @@ def computed_in_float32(model: ir.Model, dtype: ir.DataType) -> ir.Model:
     _infer(made)
     for graph in all_graphs(made.graph):
         for node in list(graph):
-            if node.op_type in AS_THEY_ARE and not node.domain:
+            if (node.op_type in AS_THEY_ARE and not node.domain) or any(bodies(node)) or _has_sequence(node):
                 continue
             for i, value in enumerate(node.inputs):
-                if value is not None and value.dtype == dtype:
+                if _is_tensor(value, dtype):
                     _cast_before(node, i, ir.DataType.FLOAT)
             for i, out in enumerate(node.outputs):
-                if out.name and out.dtype == dtype:
+                if out.name and _is_tensor(out, dtype):
                     _cast_after(node, i, dtype)
                     out.type = ir.TensorType(ir.DataType.FLOAT)
     return made
+
+
+def _has_sequence(node: ir.Node) -> bool:
+    """Whether a node only moves values about: it takes or gives a sequence or an optional."""
+    values = (*node.inputs, *node.outputs)
+    return any(v is not None and isinstance(v.type, (ir.SequenceType, ir.OptionalType)) for v in values)

@@ -2,7 +2,7 @@
 
     a function of the model     its nodes, at every call
     com.microsoft, ai.onnx.ml   expansions/, one function an operator, over onnx_ir's builder
-    ai.onnx                     the body in the standard (a third of its operators have one), where a writer has no lowering
+    ai.onnx                     the body in the standard, which a third of them have, where a writer has no lowering
 
 Each is inlined in a model of its own, lifted to the one opset there, and spliced in: a body may be of an older opset.
 """
@@ -81,7 +81,7 @@ def expand_foreign(model: ir.Model, infer: Callable[[ir.Model], None]) -> None:
 
 
 def expand(model: ir.Model, has: Callable[[ir.Node], object], infer: Callable[[ir.Model], None]) -> bool:
-    """Expand every node that `has` denies (a writer has no lowering for it) and a body is known for; True if any was."""
+    """Expand every node that `has` denies (a writer lacks its lowering) and a body is known for; True if any was."""
 
     def body(node: ir.Node) -> Body | None:
         if has(node):
@@ -120,7 +120,7 @@ def _expand_all(
 
 
 def splice(graph: ir.Graph, node: ir.Node, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value | None]) -> None:
-    """Put `nodes`, which stand in no graph, in the place of `node`, under names that are unique since its output's is."""
+    """Put `nodes`, which stand in no graph, in the place of `node`; their names are unique since its output's is."""
     base = next((out.name for out in node.outputs if out.name), "") or node.name or node.op_type
     path = node.metadata_props.get(PATH)
     for i, new in enumerate(nodes):

@@ -121,6 +121,24 @@ def _tensor(array: Any, name: str) -> ir.TensorProtocol:
     return ir.StringTensor(words, shape=ir.Shape(array.shape), name=name)
 
 
+def without_maps(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, or a copy without the types of maps that ai.onnx.ml makes of outputs: onnx_ir has none for them."""
+    if not any(_is_map(value.type) for value in (*proto.graph.output, *proto.graph.value_info)):
+        return proto
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    for value in (*made.graph.output, *made.graph.value_info):
+        if _is_map(value.type):
+            value.ClearField("type")
+    return made
+
+
+def _is_map(kind: onnx.TypeProto) -> bool:
+    while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        kind = getattr(kind, which).elem_type
+    return bool(which == "map_type")
+
+
 def load(path: Path) -> ir.Model:
     """A weightless graph from its file (`.onnx.gz`). Raises Malformed."""
     try:

@@ -197,7 +197,9 @@ def _take(graph: ir.Graph, inferred: GraphProto, model: onnx.ModelProto, around:
         found = types.get(value.name or "")
         if found is None or not found.WhichOneof("value"):
             continue
-        if (kind := _known_type(found)) is not None and kind != value.type:
+        if (kind := _known_type(found)) is None:
+            continue
+        if kind != value.type:
             value.type = kind
         if (shape := ir.serde.deserialize_type_proto_for_shape(found)) is not None and shape != value.shape:
             value.shape = shape

@@ -8,7 +8,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from zoo.converters.graph import DOMAIN, OPSET, PATH, all_nodes
+from zoo.converters.graph import DOMAIN, OPSET, PATH, all_nodes, without_maps
 from zoo.errors import HubError
 
 
@@ -41,7 +41,7 @@ SCAN_WITHOUT_BATCH = (
 
 
 def _hold_scans(model: ir.Model) -> dict[str, dict[str, ir.Attr]]:
-    """Let each Scan of opset 8 be called Loop, which the converter takes with its body as it is; by name what it was."""
+    """Let each Scan of opset 8 be called Loop, whose body the converter takes as it is; by name what it was."""
     held: dict[str, dict[str, ir.Attr]] = {}
     for node in list(all_nodes(model.graph)):
         if node.op_type != "Scan" or node.domain:
@@ -85,7 +85,8 @@ def convert_version(model: ir.Model, version: int) -> ir.Model:
             hint="Convert the model to opset 9 or newer where it was made.",
         )
     try:
-        converted: ir.Model = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), version))
+        proto = onnx.version_converter.convert_version(ir.to_proto(model), version)
+        converted: ir.Model = ir.from_proto(without_maps(proto))
     except Exception as error:
         raise HubError(
             f"the graph {model.graph.name!r} can't be converted from opset {have} to {version}: {error}"

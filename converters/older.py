@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx.defs import OpSchema
 
 from zoo.converters.expand import Body
 from zoo.converters.expansions import Builder
+from zoo.converters.graph import constant
 from zoo.errors import HubError
 
 # ---- operators that mean another thing before a version, under the same signature
@@ -118,10 +120,21 @@ def _on_the_last_axis(node: ir.Node) -> Body | None:
     return op.nodes, [op.Transpose(getattr(op, node.op_type)(turned, axis=last), perm=order)]
 
 
+def _with_empty_inputs(node: ir.Node) -> Body | None:
+    """Resize(x, , , sizes) = Resize(x, [], [], sizes): before 13 nothing could be left out."""
+    graph = node.graph
+    for i in (1, 2):
+        if isinstance(graph, ir.Graph) and len(node.inputs) > i and node.inputs[i] is None:
+            empty = constant(graph, f"{node.outputs[0].name}.left_out_{i}", np.zeros(0, np.float32))
+            node.replace_input_with(i, empty)
+    return None
+
+
 WHOLE = 2**63 - 1  # as an end: that of what is sliced
 REWRITTEN: dict[str, tuple[int, Callable[[ir.Node], Body | None]]] = {
     "Shape": (15, _part_of_shape),
     "Pad": (18, _pads_of_all_axes),
+    "Resize": (13, _with_empty_inputs),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), (13, _on_the_last_axis)),
 }
 

@@ -1,7 +1,7 @@
 """com.microsoft's operators over 8- and 16-bit integers in ONNX's words.
 
-What computes on quantised values is taken apart: dequantised, computed in float32, quantised again. Products of integers
-stay products of integers (MatMulInteger), so that their sums are exact.
+What computes on quantised values is taken apart: dequantised, computed in float32, quantised again. Products of
+integers stay products of integers (MatMulInteger), so that their sums are exact.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from zoo.converters.graph import all_nodes
+from zoo.converters.graph import all_nodes, without_maps
 from zoo.converters.readers.onnx_fit import check_fit
 from zoo.converters.readers.onnx_structure import DTYPES, HINT, check_structure
 from zoo.errors import Malformed, Refused
@@ -50,6 +50,7 @@ def of_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
     place = path or f"the given ModelProto {proto.graph.name!r}"
     if not proto.HasField("graph") or not proto.opset_import:
         raise Malformed(place, "not an ONNX model: it has no graph or names no opset")
+    proto = without_maps(proto)
     in_order = check_structure(proto, place, partial(_check, path=path, place=place))
     try:
         model: ir.Model = ir.from_proto(proto)

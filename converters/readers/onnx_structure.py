@@ -287,28 +287,30 @@ def _check_tensor_type(given: TypeProto.Tensor, value: ValueInfoProto, place: Pl
 
 def _check_calls(graph: GraphProto, place: Place) -> None:
     """Functions call no one that calls them, and all that is left when they are inlined can be held."""
-    sizes: dict[Key, int] = {}
+    known: dict[Key, tuple[int, int]] = {}  # how many nodes come of a function, and how deep its calls go
 
-    def size_of(nodes: Iterable[NodeProto], calling: tuple[Key, ...]) -> int:
-        total = 0
+    def size_of(nodes: Iterable[NodeProto], calling: tuple[Key, ...]) -> tuple[int, int]:
+        total = depth = 0
         for node in _all_nodes(nodes):
             key = (_domain(node.domain), node.op_type, node.overload)
-            total += called(key, calling) if key in place.functions else 1
-        return total
+            more, deep = called(key, calling) if key in place.functions else (1, 0)
+            total, depth = total + more, max(depth, deep)
+        return total, depth
 
-    def called(key: Key, calling: tuple[Key, ...]) -> int:
+    def called(key: Key, calling: tuple[Key, ...]) -> tuple[int, int]:
         if key in calling:
             circle = " -> ".join(_called(k) for k in (*calling[calling.index(key) :], key))
             raise place.malformed(f"functions call each other in a circle: {circle}")
-        if key not in sizes:
-            if len(calling) >= MAX_DEPTH:
-                raise place.malformed(f"functions call functions, deeper than {MAX_DEPTH}")
-            sizes[key] = size_of(place.functions[key].node, (*calling, key))
-        return sizes[key]
+        if key not in known and len(calling) < MAX_DEPTH:
+            total, depth = size_of(place.functions[key].node, (*calling, key))
+            known[key] = total, depth + 1
+        if key not in known or known[key][1] > MAX_DEPTH:
+            raise place.malformed(f"functions call functions, deeper than {MAX_DEPTH}")
+        return known[key]
 
     for key in place.functions:
         called(key, ())
-    if (total := size_of(graph.node, ())) > MAX_NODES:
+    if (total := size_of(graph.node, ())[0]) > MAX_NODES:
         raise place.malformed(f"its functions call each other so often that {total:.1e} nodes would come of it")
 
 

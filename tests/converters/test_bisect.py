@@ -128,3 +128,20 @@ def test_many_values_are_compared_a_few_at_a_time():
 
     assert 4 == bisect(Side(net(), counted), Side(net(), run), FEEDS, chunk_bytes=1).compared
     assert [1, 1, 1, 1] == sizes
+
+
+def test_sequences_strings_and_truths_are_compared_as_well():
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        kinds (float[N, 6] x) => (seq(float) parts, string word, bool large) {
+            scores = Softmax (x)
+            parts = SplitToSequence <axis = 1> (scores)
+            most = ReduceMax <keepdims = 0> (scores)
+            word = Cast <to = 8> (most)
+            half = Constant <value_float = HALF> ()
+            large = Greater (most, half)
+        }"""
+    a, b = (ir.from_proto(onnx.parser.parse_model(text.replace("HALF", half))) for half in ("0.5", "1.5"))
+    feeds = {"x": np.eye(6, dtype=np.float32) * 9}
+    same = bisect(Side(a, run), Side(a, run), feeds)
+    assert (6, None) == (same.compared, same.parting)
+    assert "half" == bisect(Side(a, run), Side(b, run), feeds).parting.value

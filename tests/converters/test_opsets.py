@@ -59,6 +59,11 @@ BODIES = {
     ),
     "Dropout": (23, "r = Constant <value_float = 0.3> ()  y = Dropout (x, r)", [7, 11, 12]),
     "batch normalisation": (23, "y = BatchNormalization (x, mean, mean, mean, var)", [9, 13, 14]),
+    "inputs that could not be left out": (
+        13,
+        "k = Constant <value = float[4] {1, 1, 2, 2}> ()  y = Resize (x, , k)",
+        [11, 12],
+    ),
     "an If": (
         21,
         """yes = ReduceMax <keepdims = 0> (x)  z = Constant <value_float = 0.0> ()  p = Greater (yes, z)

@@ -387,6 +387,48 @@ def test_positions_that_are_looked_up_by_constant_ids_follow(model):
     assert (2, 36, 4) == run(changed, x=np.ones((2, 4, 6, 6), np.float32))["y"].shape
 
 
+MASKED = """net (float[N,3,4,4] x) => (float[N,16,16] y) {
+  s = Constant<value_ints = [-1, 3, 16]>()
+  a = Reshape(x, s)
+  t = Transpose<perm = [0, 2, 1]>(a)
+  m = MatMul(t, a)
+  all = Constant<value = bool[1,16,1] {VALUES}>()
+  n = Shape<start = 0, end = 1>(x)
+  sizes = Constant<value_ints = [16, 16]>()
+  e = Concat<axis = 0>(n, sizes)
+  b = Expand(all, e)
+  zero = Constant<value_float = 0.0>()
+  low = Constant<value_float = -9.0>()
+  mask = Where(b, zero, low)
+  y = Add(m, mask)
+}"""
+
+
+def test_a_mask_that_is_the_same_at_every_place_is_stretched(model):
+    made = model(MASKED.replace("VALUES", ",".join("1" * 16)), ())
+    changed = apply(made, input_size=(6, 6))
+    assert ["N", 36, 36] == shape_of(changed.graph.outputs[0])
+    x = RANDOM.standard_normal((2, 3, 6, 6)).astype(np.float32)
+    tokens = x.reshape(2, 3, 36)
+    np.testing.assert_allclose(run(changed, x=x)["y"], tokens.transpose(0, 2, 1) @ tokens, rtol=1e-5, atol=1e-5)
+
+
+def test_a_mask_that_hides_a_place_is_refused(model):
+    with pytest.raises(UsageError, match=r"Add .*'mask' is \[N, 16, 16\]: 16 would have to be 36"):
+        apply(model(MASKED.replace("VALUES", ",".join("0" + "1" * 15)), ()), input_size=(6, 6))
+
+
+def test_one_mean_for_all_channels_is_one_for_any_number(model):
+    text = """net (float[N,3,4,4] x, float[2,3,1,1] w) => (float[N,2,4,4] y) {
+      half = Constant<value = float[1,3,1,1] {0.5, 0.5, 0.5}>()
+      a = Sub(x, half)
+      y = Conv(a, w) }"""
+    bound, _ = filled(model(text, ("w",)))
+    grey = IMAGE[:, :1, :4, :4]
+    expected = run(bound, x=np.repeat(grey, 3, axis=1))["y"]
+    np.testing.assert_allclose(run(apply(bound, in_chans=1), x=grey)["y"], expected, rtol=1e-4, atol=1e-5)
+
+
 FIXED = {
     "a mixer": (
         "float[16,16] w",

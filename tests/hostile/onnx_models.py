@@ -129,9 +129,9 @@ def structure() -> Iterator[Case]:
     yield "no output", model(node("Relu", ["x"], ["y"]), outputs=[]), "no outputs"
     yield "an input without a type", model(node("Relu", ["x"], ["y"]), inputs=[ValueInfoProto(name="x")]), "no type"
     inner = graph([node("Relu", ["nowhere"], ["o"])], [], "o")
-    yield "a name that nothing gives in a body", body("If", inner), "then_branch: node 0.*'nowhere'"
+    yield "a name that nothing gives in a body", body("If", inner), "_branch: node 0.*'nowhere'"
     circle = graph([node("Add", ["x", "o"], ["a"]), node("Relu", ["a"], ["o"])], [], "o")
-    yield "a circle in a body", body("If", circle), "then_branch: .*circle"
+    yield "a circle in a body", body("If", circle), "_branch: .*circle"
 
 
 def versions() -> Iterator[Case]:

@@ -41,6 +41,13 @@ class Native(fx.GraphModule):
     def __str__(self) -> str:
         return repr(self)
 
+    def recompile(self) -> Any:
+        """As torch.fx's, and called as any module is: fx's own call prints a traceback when a forward raises."""
+        code = super().recompile()
+        if "__call__" in vars(type(self)):  # the class of this one instance
+            del type(self).__call__
+        return code
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Native:
         return _rebuild(self._get_name(), copy.deepcopy(_state(self), memo), copy.deepcopy(self.graph), self.training)
 

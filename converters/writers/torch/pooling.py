@@ -18,6 +18,7 @@ from zoo.converters.writers.torch.sizes import listed
 Value = Any
 MAX_POOL = {1: (nn.MaxPool1d, F.max_pool1d), 2: (nn.MaxPool2d, F.max_pool2d), 3: (nn.MaxPool3d, F.max_pool3d)}
 AVG_POOL = {1: (nn.AvgPool1d, F.avg_pool1d), 2: (nn.AvgPool2d, F.avg_pool2d), 3: (nn.AvgPool3d, F.avg_pool3d)}
+ADAPTIVE = {3: nn.AdaptiveAvgPool1d, 4: nn.AdaptiveAvgPool2d, 5: nn.AdaptiveAvgPool3d}  # by the rank of the tensor
 LP_POOL = {1: (nn.LPPool1d, F.lp_pool1d), 2: (nn.LPPool2d, F.lp_pool2d), 3: (nn.LPPool3d, F.lp_pool3d)}
 NARROW = {torch.uint8, torch.int8}  # torch pools them on some devices only: every value of theirs is a float
 
@@ -165,7 +166,16 @@ def lp_pool(
 @lowers("GlobalAveragePool")
 def global_average_pool(w: Any, X: Value) -> Value:
     """The mean over all spatial axes, which stay as 1."""
-    return _global(w, X, torch.mean)
+    y = adaptive_average_pool(w, X, range(2, w.rank_in(0)))
+    return _global(w, X, torch.mean) if y is None else y
+
+
+def adaptive_average_pool(w: Any, x: Value, axes: Sequence[int]) -> Value | None:
+    """nn.AdaptiveAvgPool2d and its kin, where the author has one and the mean is over all spatial axes, which stay."""
+    rank = w.rank_in(0)
+    if rank not in ADAPTIVE or sorted(a % rank for a in axes) != list(range(2, rank)):
+        return None
+    return w.module(ADAPTIVE[rank], x, output_size=1 if rank == 3 else (1,) * (rank - 2))
 
 
 @lowers("GlobalMaxPool")

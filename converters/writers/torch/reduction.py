@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from zoo.converters.writers.torch import lowers
+from zoo.converters.writers.torch.pooling import adaptive_average_pool
 from zoo.converters.writers.torch.unsigned import in_int64, in_order, is_wide, ordered, unordered
 
 Value = Any
@@ -46,7 +47,9 @@ def _sum(w: Any, x: Value, along: Along) -> Value:
 def _mean(w: Any, x: Value, along: Along) -> Value:
     dtype = w.dtype_in(0)
     if dtype.is_floating_point:
-        return torch.mean(x, **along)
+        axes = along["dim"] if isinstance(along["dim"], tuple) else (along["dim"],)
+        y = adaptive_average_pool(w, x, axes) if along.get("keepdim") else None
+        return torch.mean(x, **along) if y is None else y
     total = torch.sum(x.to(torch.int64), **along)
     return torch.div(total, x.numel() // total.numel(), rounding_mode="trunc").to(dtype)
 

@@ -61,6 +61,7 @@ def roi_align(
     A bin is the mean of what is read at sampling_ratio^2 places in it, or as many as it has pixels with 0; or, in the
     mode "max", the largest of their neighbours times the neighbours' weights, as the standard's reference has it.
     """
+    rois = rois.to(torch.promote_types(rois.dtype, torch.float32))  # half precision can't tell far pixels apart
     left, top, right, bottom = (rois * spatial_scale - (0.5 if half_pixel else 0.0)).unbind(1)
     least = -float("inf") if half_pixel else 1.0
     along = [

@@ -219,6 +219,9 @@ def _module(
     """A call of torch's module; a state that is given has the other one besides."""
     options: dict[str, Any] = {"num_layers": num_layers, "bidirectional": bool(bidirectional), "bias": bool(bias)}
     options |= {"batch_first": bool(batch_first)} | ({"nonlinearity": nonlinearity} if nonlinearity else {})
+    path = w.names.get(weights[0].node, "").rpartition(".")[0]
+    if p := w.classes.get(path, ("", {}))[1].get("dropout"):  # between layers, while the module trains
+        options["dropout"] = p
     sizes = {"input_size": w.shape(weights[0])[1], "hidden_size": w.shape(weights[1])[1]}
     fields = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if bias else 2]
     ends = [f"_l{k}{'_reverse' * d}" for k in range(num_layers) for d in range(2 if bidirectional else 1)]

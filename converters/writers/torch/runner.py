@@ -77,7 +77,7 @@ def to_numpy(value: Any, dtype: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         return [to_numpy(item, dtype) for item in value]
     if isinstance(value, dict):
-        return {key: to_numpy(item) for key, item in value.items()}
+        return {key: to_numpy(item)[()] for key, item in value.items()}  # as scalars
     if not isinstance(value, torch.Tensor):
         return value if value is None or isinstance(value, (float, int)) else np.asarray(value)
     return to_array(value, dtype.rpartition("(")[2].rstrip(")"))

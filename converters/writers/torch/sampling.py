@@ -98,7 +98,10 @@ def deform_conv(
     """
     sizes, kernel, out = x.shape[2:], weight.shape[2:], offset.shape[2:]
     count, batch = math.prod(kernel), x.shape[0] * offset_groups
-    moved = offset.reshape(batch, count, len(sizes), *out).unbind(2)
+    wide = torch.promote_types(
+        offset.dtype, torch.float32
+    )  # half precision can't tell the pixels of a large image apart
+    moved = offset.to(wide).reshape(batch, count, len(sizes), *out).unbind(2)
     steps = [d * torch.arange(k, device=x.device) for k, d in zip(kernel, dilation, strict=True)]
     inside = torch.meshgrid(*steps, indexing="ij")
     places = []
@@ -108,6 +111,6 @@ def deform_conv(
     read = read_at(x.reshape(batch, -1, *sizes), places)
     if mask is not None:
         read = read * mask.reshape(batch, 1, count, *out)
-    columns = read.reshape(x.shape[0], groups, -1, math.prod(out))
+    columns = read.to(x.dtype).reshape(x.shape[0], groups, -1, math.prod(out))
     y = (weight.reshape(groups, weight.shape[0] // groups, -1) @ columns).reshape(x.shape[0], -1, *out)
     return y if bias is None else y + bias.view(-1, *[1] * len(out))

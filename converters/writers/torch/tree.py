@@ -54,7 +54,8 @@ def rename_parameters(graph: ir.Graph) -> None:
         if tied_names(value):
             value.metadata_props[TIED] = json.dumps([held(tied) for tied in tied_names(value)])
         if held(name) != name:
-            value.name = held(name)
+            tensor, value.const_value = value.const_value, None  # which bears the caller's name, and keeps it
+            value.name, value.const_value = held(name), tensor
 
 
 def _held(part: str) -> str:
@@ -114,6 +115,8 @@ def _scope(root: nn.Module, path: str, cls: str = "") -> nn.Module:
     module = root
     for part in filter(None, path.split(".")):
         child = module._modules.get(part)
+        if child is None and not is_safe(part):
+            raise HubError(f"the module {path!r} has a name that can't be written as Python's source")
         if child is None:
             child = PLAIN[cls]() if cls in PLAIN else Scope(short(cls) or "Module")
             module.add_module(part, child)

@@ -34,6 +34,7 @@ from zoo.converters.writers.torch import linear_attention as linear_attention_gr
 from zoo.converters.writers.torch import logical as logical_group  # noqa: F401
 from zoo.converters.writers.torch import loss as loss_group  # noqa: F401
 from zoo.converters.writers.torch import lowers
+from zoo.converters.writers.torch import maps as maps_group  # noqa: F401
 from zoo.converters.writers.torch import math as math_group  # noqa: F401
 from zoo.converters.writers.torch import microsoft as microsoft_group  # noqa: F401
 from zoo.converters.writers.torch import normalization as normalization_group  # noqa: F401
@@ -53,14 +54,13 @@ from zoo.converters.writers.torch.tree import (
     Scope,
     author_name,
     complete,
-    is_safe,
     place,
     plant,
     rename_parameters,
     without_weights,
 )
 from zoo.converters.writers.torch.types import to_tensor, torch_dtype
-from zoo.errors import HubError, UsageError
+from zoo.errors import UsageError
 
 Value = Any  # torch.fx.Proxy, or a Python number for a known scalar, or Sizes
 Tensor = ir.TensorProtocol
@@ -194,7 +194,8 @@ class TorchWriter:
     @contextmanager
     def at(self, node: ir.Node) -> Iterator[None]:
         """Nodes that are made meanwhile belong to the module that `node` belongs to."""
-        self.node, self.tracer.path = node, module_path(node) if self.classes else ""
+        path = module_path(node)
+        self.node, self.tracer.path = node, path if path in self.classes else ""
         yield
         self.node, self.tracer.path = None, ""
 
@@ -240,9 +241,7 @@ class TorchWriter:
     def proxy(
         self, op: str, target: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> fx.Proxy:
-        """A new node of the forward. Raises HubError for a path that can't stand in source: it is from a file."""
-        if op in ("get_attr", "call_module") and not all(map(is_safe, target.split("."))):
-            raise HubError(f"the module {target!r} has a name that can't be written as Python's source")
+        """A new node of the forward."""
         return self.tracer.create_proxy(op, target, args, dict(kwargs or {}))
 
     def function(self, target: Any, *args: Any, **kwargs: Any) -> fx.Proxy:

@@ -111,9 +111,9 @@ def test_a_query_that_attends_nothing_gives_zeros(agrees):
     [
         (qkv(), {}, "scaled_dot_product_attention(x0, x1, x2)"),
         (qkv(), {"scale": D**-0.5}, "scaled_dot_product_attention(x0, x1, x2)"),
-        (qkv(), {"is_causal": 1}, "scaled_dot_product_attention(x0, x1, x2, is_causal = True)"),
-        ([*qkv(), f(M, N)], {}, "scaled_dot_product_attention(x0, x1, x2, attn_mask = x3)"),
-        (qkv(2), {"scale": 0.1}, "scaled_dot_product_attention(x0, x1, x2, scale = 0.1, enable_gqa = True)"),
+        (qkv(), {"is_causal": 1}, "scaled_dot_product_attention(x0, x1, x2, is_causal=True)"),
+        ([*qkv(), f(M, N)], {}, "scaled_dot_product_attention(x0, x1, x2, attn_mask=x3)"),
+        (qkv(2), {"scale": 0.1}, "scaled_dot_product_attention(x0, x1, x2, scale=0.1, enable_gqa=True)"),
     ],
 )
 def test_plain_attention_is_torchs_own_function(operator, given, attributes, expected):

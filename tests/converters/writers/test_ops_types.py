@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 import zoo
 from zoo.converters.graph import OPSET
-from zoo.errors import BindError, HubError
+from zoo.errors import BindError, HubError, Malformed
 
 torch = pytest.importorskip("torch")
 
@@ -100,7 +100,7 @@ def cast(source, target, x, **attributes):
     return model, zoo.runner(model, "torch").run({"x": x})["y"]
 
 
-@pytest.mark.parametrize("dtype", **BY_NAME)
+@pytest.mark.parametrize("dtype", [t for t in REAL if t.bitwidth != 6], ids=lambda t: t.name)  # no Identity of 6 bits
 def test_a_dtype_goes_through_torch_and_comes_back_as_it_was(dtype):
     x = every_value(dtype)
     nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Transpose", ["x"], ["z"])]
@@ -197,17 +197,8 @@ def test_bits_of_another_width_are_refused():
         [node], "g", [helper.make_tensor_value_info("x", 1, [2])], [helper.make_tensor_value_info("y", 7, [2])]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    with pytest.raises(HubError, match="32 bits and 64"):
+    with pytest.raises(Malformed, match="input type has 32 bits and output type has 64"):
         zoo.load(model, "torch")
-
-
-@pytest.mark.parametrize("to", [Type.STRING, Type.FLOAT])
-def test_strings_are_refused_by_name(to):
-    source = Type.STRING if to == Type.FLOAT else Type.FLOAT
-    with pytest.raises(HubError, match="STRING"):
-        zoo.load(
-            model_of([helper.make_node("Cast", ["x"], ["y"], to=to.value)], {"x": (source, [2])}, {"y": to}), "torch"
-        )
 
 
 def test_a_tensor_that_torch_holds_wider_fills_a_narrow_parameter_and_is_checked():

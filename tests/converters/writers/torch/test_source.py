@@ -82,15 +82,15 @@ def written(model: ir.Model, folder, about: str = "A model of nobody's.") -> Sim
     """The native module, the text of its source, and the module that the source makes."""
     native = writer.write(model)
     inputs, _ = specs_of(model)
-    given = feeds(model, inputs)
+    free = {i.name for i in inputs if len(i.shape) == 4 and isinstance(i.shape[-1], str)}
+    given = {name: array[..., :64, :64] if name in free else array for name, array in feeds(model, inputs).items()}
     torch_source.save(native, folder, model, inputs, given, about)
     text = (folder / "model.py").read_text()
     spec = importlib.util.spec_from_file_location(f"source_of_{folder.name}", folder / "model.py")
     assert spec is not None and spec.loader is not None
     file = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(file)
-    free = {i.name for i in inputs if len(i.shape) == 4 and isinstance(i.shape[-1], str)}
-    args = tuple(from_numpy(given[i.name][..., :64, :64] if i.name in free else given[i.name]) for i in inputs)
+    args = tuple(from_numpy(given[i.name]) for i in inputs)
     return SimpleNamespace(native=native, text=text, made=file.create_model(), args=args, file=file, given=given)
 
 

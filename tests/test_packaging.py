@@ -93,7 +93,7 @@ def test_the_sdist_holds_files_and_no_links(built):
     assert {"zoo/cli/app.py", "zoo/registry.yaml", "setup.py"} <= {m.name.partition("/")[2] for m in members}
 
 
-def test_the_wheel_installed_elsewhere_lists_what_the_checkout_lists(installed, tmp_path, zoo_home):
+def test_the_wheel_installed_elsewhere_lists_what_the_checkout_lists(installed, tmp_path, empty_home):
     checkout = (sys.executable, "-c", "from zoo.cli.app import main; main()")
     for words in (("--version",), ("list",), ("info", "efficientnet-lite0", "--json")):
         assert run(*checkout, *words, cwd=ROOT) == run(installed / "zoo", *words, cwd=tmp_path)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from zoo.converters.expand import inline_functions
 from zoo.converters.scopes import adopt
@@ -43,6 +44,7 @@ def apply(
     """
     changed = model.clone()
     inline_functions(changed)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(changed)
     adopt(changed)
     made = change_classes(changed, num_classes, classes=classes) if num_classes is not None else []
     if in_chans is not None:

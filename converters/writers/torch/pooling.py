@@ -173,7 +173,9 @@ def global_average_pool(w: Any, X: Value) -> Value:
 def adaptive_average_pool(w: Any, x: Value, axes: Sequence[int]) -> Value | None:
     """nn.AdaptiveAvgPool2d and its kin, where the author has one and the mean is over all spatial axes, which stay."""
     rank = w.rank_in(0)
-    if rank not in ADAPTIVE or sorted(a % rank for a in axes) != list(range(2, rank)):
+    if rank not in ADAPTIVE or not all(isinstance(a, int) for a in axes):
+        return None
+    if sorted(a % rank for a in axes) != list(range(2, rank)):
         return None
     return w.module(ADAPTIVE[rank], x, output_size=1 if rank == 3 else (1,) * (rank - 2))
 

@@ -85,12 +85,12 @@ ROWS = [  # op, attributes, inputs; None is left out
     (
         "QLinearMatMul",
         {},
-        [q(np.uint8, 3, 4), s(), q(np.uint8), q(np.int8, 4, 5), s(), q(np.int8), s() * 99, q(np.uint8)],
+        [q(np.uint8, 3, 4), s(), q(np.uint8), q(np.int8, 4, 5), s(), q(np.int8), s() * np.float32(99), q(np.uint8)],
     ),
     (
         "QLinearMatMul",
         {},
-        [q(np.int8, 2, 3, 4), s(), q(np.int8), q(np.int8, 4, 5), s(5), q(np.int8, 5), s() * 99, q(np.int8)],
+        [q(np.int8, 2, 3, 4), s(), q(np.int8), q(np.int8, 4, 5), s(5), q(np.int8, 5), s() * np.float32(99), q(np.int8)],
     ),
     (
         "QLinearConv",
@@ -102,7 +102,7 @@ ROWS = [  # op, attributes, inputs; None is left out
             q(np.int8, 6, 2, 3, 3),
             s(6),
             q(np.int8, 6),
-            s() * 999,
+            s() * np.float32(999),
             q(np.uint8),
         ],
     ),

@@ -19,6 +19,7 @@ from onnx_ir.passes import common
 from zoo.converters.branches import take_branches
 from zoo.converters.expand import expand_foreign, inline_functions, own_domains
 from zoo.converters.fold import dims, fold_constants, fold_shapes, replace
+from zoo.converters.gradients import enclose_gradients
 from zoo.converters.graph import all_graphs, all_nodes
 from zoo.converters.infer import infer_shapes
 from zoo.converters.lift import lift
@@ -33,6 +34,7 @@ def canonical(model: ir.Model) -> ir.Model:
     Raises HubError for a newer opset, and for one that can't be lifted.
     """
     inline_functions(model)
+    enclose_gradients(model)
     own_domains(model)
     model = lift(model)
     inline_functions(model)  # those whose opset was not the graph's

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from zoo.converters.graph import DOMAIN, OPSET, PATH, all_nodes, without_maps
+from zoo.converters.infer import infer_shapes
 from zoo.errors import HubError
 
 
@@ -28,6 +29,8 @@ def lift(model: ir.Model) -> ir.Model:
             function.opset_imports[""] = OPSET
     if version == OPSET:
         return model
+    if version < SLOPE_BROADCASTS:
+        _shape_slopes(model)
     held = _hold_scans(model) if version < SCAN_WITHOUT_BATCH else {}
     lifted = convert_version(model, OPSET)
     lifted.functions.update(model.functions)
@@ -35,9 +38,28 @@ def lift(model: ir.Model) -> ir.Model:
     return lifted
 
 
-SCAN_WITHOUT_BATCH = (
-    9  # the opset from which on Scan has no batch axis; onnx's converter drops it, and with it the batch
-)
+# the opsets from which on: PRelu's slope broadcasts as everything does, and was a number for each channel before;
+# Scan has no batch axis, which onnx's converter drops, and with it the batch
+SLOPE_BROADCASTS, SCAN_WITHOUT_BATCH = 7, 9
+
+
+def _shape_slopes(model: ir.Model) -> None:
+    """PRelu(x, slope [C]) of opset 6 -> PRelu(x, slope [C, 1, ...]), which the converter leaves out."""
+    nodes = [n for n in all_nodes(model.graph) if n.op_type == "PRelu" and not n.domain and len(n.inputs) > 1]
+    if nodes:
+        infer_shapes(model)
+    for node in nodes:
+        x, slope = node.inputs[:2]
+        rank = None if x is None or x.shape is None else len(x.shape)
+        if slope is None or slope.shape is None or len(slope.shape) != 1 or slope.shape[0] == 1 or rank == 2:
+            continue
+        if rank is None or node.graph is None:
+            raise HubError(f"PRelu {node.name!r} of opset 6: the rank of its input is not known")
+        shaped = ir.node("Unsqueeze", [slope], {"axes": list(range(1, rank - 1))})
+        shaped.outputs[0].name = f"{node.outputs[0].name}.slope"
+        shaped.metadata_props.update(node.metadata_props)
+        node.graph.insert_before(node, shaped)
+        node.replace_input_with(1, shaped.outputs[0])
 
 
 def _hold_scans(model: ir.Model) -> dict[str, dict[str, ir.Attr]]:

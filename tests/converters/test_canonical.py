@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx.parser
 import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -151,3 +152,16 @@ def test_a_newer_opset_is_refused_by_number(graph):
     model = graph('<ir_version: 10, opset_import: ["" : 99]> agraph (float[2] x) => (float[2] y) { y = Relu(x) }')
     with pytest.raises(HubError, match="has opset 99; this version of polyzoo reads up to 28"):
         canonical(model)
+
+
+def test_a_slope_for_each_channel_of_opset_6_stays_one_when_lifted():
+    proto = onnx.parser.parse_model("""<ir_version: 3, opset_import: ["" : 6]>
+    g (float[2,3,4,4] x, float[3] a, float[3] b) => (float[2,3,4,4] y) { h = PRelu(x, a)  y = PRelu(h, b) }""")
+    x, a, b = (
+        np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32),
+        *np.float32([[1, 2, 3], [4, 5, 6]]),
+    )
+    made = ir.to_proto(canonical(ir.from_proto(proto)))
+    slopes = np.reshape(a * b, (3, 1, 1))
+    (got,) = ReferenceEvaluator(made).run(None, {"x": x, "a": a, "b": b})
+    np.testing.assert_allclose(got, np.where(x < 0, x * slopes, x), rtol=1e-6)

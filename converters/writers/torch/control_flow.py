@@ -1,4 +1,4 @@
-"""If, Loop, Scan and SequenceMap: modules whose forward is Python's own if and for, over bodies that are modules.
+"""If, Loop, Scan, SequenceMap and Gradient: modules whose forward is Python's own if and for, over bodies that are modules.
 
 `torch.compile` breaks the graph at a condition that depends on data, as it does for a person's code.
 """
@@ -15,6 +15,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from zoo.converters.graph import DOMAIN
 from zoo.converters.writers.driver import Body
 from zoo.converters.writers.torch import lowers
 from zoo.errors import HubError
@@ -136,6 +137,29 @@ class SequenceMap(nn.Module):
         return made
 
 
+class Gradient(nn.Module):
+    """The gradients of the sum of what its body gives, by its first inputs; zeros by those that it does not read.
+
+    body(*differentiated, *others, *captured) -> (one tensor)
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(
+        self, xs: Sequence[torch.Tensor], others: Sequence[torch.Tensor], captured: Sequence[Any]
+    ) -> tuple[torch.Tensor, ...]:
+        """One gradient of the shape of each of `xs`; itself with a gradient where torch records them."""
+        recorded = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+            given = [x.clone() if x.is_inference() else x for x in xs]
+            given = [x if x.requires_grad else x.detach().requires_grad_() for x in given]
+            rest = [x.clone() if x.is_inference() else x for x in others]
+            (y,) = self.body(*given, *rest, *captured)
+            return torch.autograd.grad(y.sum(), given, create_graph=recorded, materialize_grads=True)
+
+
 def stacked(
     items: Sequence[Any], axis: int, empty: tuple[torch.dtype | None, Sequence[int]], device: torch.device | None
 ) -> Any:
@@ -205,6 +229,15 @@ def sequence_map(w: Any, input_sequence: Value, *additional_inputs: Value, body:
     module, captured = w.body(body)
     others = tuple(w.as_tensor(1 + i, x) for i, x in enumerate(additional_inputs))
     return _outputs(w, w.call_held(SequenceMap(module, len(body.graph.outputs)), input_sequence, others, captured))
+
+
+@lowers("Gradient", DOMAIN)
+def gradient(w: Any, *inputs: Value, body: Body) -> Value:
+    """The gradients of the body's output by the first of its inputs, one for each output of the node."""
+    module, captured = w.body(body)
+    given = tuple(w.as_tensor(i, x) for i, x in enumerate(inputs))
+    n = len(w.node.outputs)
+    return _outputs(w, w.call_held(Gradient(module), given[:n], given[n:], captured))
 
 
 @lowers("Constant")

@@ -18,14 +18,27 @@ from onnx_ir.passes import common
 
 from zoo.converters.branches import take_branches
 from zoo.converters.expand import expand_foreign, inline_functions, own_domains
+from zoo.converters.expansions import Builder
 from zoo.converters.fold import dims, fold_constants, fold_shapes, replace
 from zoo.converters.gradients import enclose_gradients
-from zoo.converters.graph import all_graphs, all_nodes
+from zoo.converters.graph import PATH, all_graphs, all_nodes, is_parameter
 from zoo.converters.infer import infer_shapes
 from zoo.converters.lift import lift
 from zoo.converters.sequences import drop_sequences
 
+MAX_NEUTRAL = 1024  # members of a constant that are looked at for being all 0 or 1
 MAX_ROUNDS = 8  # each round folds what the round before made known; real graphs need two or three
+
+
+# other numbers at every call; what is a new thing each time that it is made
+MADE_ANEW = frozenset(
+    (
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"),
+        *("Dropout", "StochasticDepth", "Identity"),
+    )
+)
+GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+TENSORS = (ir.AttributeType.TENSOR, ir.AttributeType.TENSORS)
 
 
 def canonical(model: ir.Model) -> ir.Model:
@@ -52,8 +65,8 @@ def simplify(model: ir.Model) -> None:
     """Infer and fold until nothing changes any more."""
     for _ in range(MAX_ROUNDS):
         infer_shapes(model)
-        changed = fold_constants(model) | cast_like(model) | fold_shapes(model) | drop_no_ops(model)
-        changed |= take_branches(model) | drop_sequences(model)
+        changed = fold_constants(model) | cast_like(model) | real_signals(model) | fold_shapes(model) | drop_no_ops(model)
+        changed |= take_branches(model) | drop_sequences(model) | share_equals(model)
         common.RemoveUnusedNodesPass()(model)
         if not changed:
             break
@@ -76,15 +89,37 @@ def cast_like(model: ir.Model) -> bool:
     return changed
 
 
+def real_signals(model: ir.Model) -> bool:
+    """STFT(x [N, length]) -> STFT(x [N, length, 1]): ONNX Runtime takes the first as well, and nothing else does."""
+    changed = False
+    for graph in all_graphs(model.graph):
+        for node in [node for node in graph if node.op_type == "STFT" and not node.domain]:
+            x = node.inputs[0]
+            if x is None or x.shape is None or len(x.shape) != 2:
+                continue
+            op = Builder()
+            made = op.Unsqueeze(x, op.const([-1]))
+            made.name = f"{node.outputs[0].name}.signal"
+            for new in op.nodes:
+                new.metadata_props.update(node.metadata_props)
+            graph.insert_before(node, op.nodes)
+            node.replace_input_with(0, made)
+            changed = True
+    return changed
+
+
 def _same_dtype(node: ir.Node) -> bool:
     x = node.inputs[0]
     return x is not None and x.dtype is not None and x.dtype.value == node.attributes.get_int("to", 0)
 
 
 def _same_shape(node: ir.Node) -> bool:
-    """The output has the input's shape: every size known by number, or by the same name."""
-    x, y = node.inputs[0], node.outputs[0]
-    if x is None or x.shape is None or y.shape is None:
+    return node.inputs[0] is not None and _same_sizes(node.inputs[0], node.outputs[0])
+
+
+def _same_sizes(x: ir.Value, y: ir.Value) -> bool:
+    """Two values have one shape: every size known by number, or by the same name."""
+    if x.shape is None or y.shape is None:
         return False
     ours, theirs = dims(x), dims(y)
     return ours == theirs and not any(isinstance(d, str) and d.startswith("?") for d in ours or ())
@@ -117,6 +152,33 @@ NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
 }
 
 
+# op type -> the number that changes nothing, and at which inputs
+NEUTRAL: dict[str, tuple[float, tuple[int, ...]]] = {
+    "Add": (0, (0, 1)),
+    "Sub": (0, (1,)),
+    "Mul": (1, (0, 1)),
+    "Div": (1, (1,)),
+    "Pow": (1, (1,)),
+    "And": (True, (0, 1)),
+    "Or": (False, (0, 1)),
+}
+
+
+def _kept(node: ir.Node) -> ir.Value | None:
+    """The operand that the node gives back, since the other is neutral and broadcasts nothing."""
+    neutral, places = NEUTRAL[node.op_type]
+    for i in places:
+        other, x = node.inputs[i], node.inputs[1 - i]
+        if other is None or x is None or other.const_value is None or is_parameter(other):
+            continue
+        is_float_sum = node.op_type in ("Add", "Sub") and (x.dtype is None or x.dtype.is_floating_point())
+        if is_float_sum or other.const_value.size > MAX_NEUTRAL or x.dtype != node.outputs[0].dtype:
+            continue  # -0.0 + 0.0 is 0.0
+        if np.all(other.const_value.numpy() == neutral) and _same_sizes(x, node.outputs[0]):
+            return x
+    return None
+
+
 def drop_no_ops(model: ir.Model) -> bool:
     """Let the readers of a node that gives back its input read that input."""
     changed = False
@@ -124,10 +186,36 @@ def drop_no_ops(model: ir.Model) -> bool:
         outputs = set(graph.outputs)
         for node in list(graph):
             x = node.inputs[0] if node.inputs else None
-            if node.domain or x is None or node.op_type not in NO_OPS or node.outputs[0] in outputs:
+            if node.domain or x is None or not node.outputs[0].uses() or node.outputs[0] in outputs:
                 continue
-            if node.outputs[0].uses() and NO_OPS[node.op_type](node):
+            if node.op_type in NO_OPS and NO_OPS[node.op_type](node):
                 replace(node, 0, x)
+                changed = True
+            elif node.op_type in NEUTRAL and (kept := _kept(node)) is not None:
+                replace(node, 0, kept)
+                changed = True
+    return changed
+
+
+def share_equals(model: ir.Model) -> bool:
+    """Let a module compute once what it computed twice: same operator, inputs and attributes; nothing random."""
+    changed = False
+    for graph in all_graphs(model.graph):
+        seen: dict[tuple[object, ...], ir.Node] = {}
+        for node in list(graph):
+            if node.op_type in MADE_ANEW or any(a.type in GRAPHS for a in node.attributes.values()):
+                continue
+            attributes = tuple(sorted((name, str(a.type), str(a.value)) for name, a in node.attributes.items()))
+            if any(a.type in TENSORS for a in node.attributes.values()) or not node.inputs:
+                continue
+            outputs = tuple(bool(out.name) for out in node.outputs)
+            inputs = tuple(map(id, node.inputs))
+            key = (node.domain, node.op_type, node.metadata_props.get(PATH), inputs, attributes, outputs)
+            first = seen.setdefault(key, node)
+            if first is not node and not any(out.is_graph_output() for out in node.outputs):
+                for i, out in enumerate(first.outputs):
+                    replace(node, i, out)
+                graph.remove(node, safe=True)
                 changed = True
     return changed
 

@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx import AttributeProto, GraphProto, NodeProto, TensorShapeProto, TypeProto
 
-from zoo.converters.graph import bodies
+from zoo.converters.graph import all_nodes, bodies
 
 MAX_ROUNDS = 6  # of assuming shapes of states: each drops what the round before refuted
 MAX_FOLLOWED = 1 << 21  # members of all vectors that inference computes, a microsecond each
@@ -39,6 +39,7 @@ def infer_shapes(model: ir.Model) -> None:
 
     A model that onnx's inference refuses as a whole keeps what it has.
     """
+    _shape_spectra(model)
     proto = ir.to_proto(model)
     nested = list(_bodies(proto.graph))
     for body, around in nested:
@@ -48,6 +49,21 @@ def infer_shapes(model: ir.Model) -> None:
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError):
         return
     _take(model.graph, inferred.graph, proto, {})
+
+
+def _shape_spectra(model: ir.Model) -> None:
+    """STFT(x [N, length, ...]) is [N, frames, bins, 2]; onnx says nothing of it where the length is free."""
+    for node in all_nodes(model.graph):
+        if node.op_type != "STFT" or node.domain or node.outputs[0].shape is not None:
+            continue
+        x, _, window, length = (*node.inputs, None, None)[:4]
+        size = window.shape[0] if window is not None and window.shape is not None else None
+        if size is None and length is not None and length.const_value is not None:
+            size = int(length.const_value.numpy())
+        onesided = node.attributes.get_int("onesided", 1)
+        bins = None if not isinstance(size, int) else size // 2 + 1 if onesided else size
+        batch = x.shape[0] if x is not None and x.shape is not None else None
+        node.outputs[0].shape = ir.Shape([batch, None, bins, 2])
 
 
 def _inferred(proto: onnx.ModelProto, has_bodies: bool) -> onnx.ModelProto:

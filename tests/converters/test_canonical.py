@@ -165,3 +165,62 @@ def test_a_slope_for_each_channel_of_opset_6_stays_one_when_lifted():
     slopes = np.reshape(a * b, (3, 1, 1))
     (got,) = ReferenceEvaluator(made).run(None, {"x": x, "a": a, "b": b})
     np.testing.assert_allclose(got, np.where(x < 0, x * slopes, x), rtol=1e-6)
+
+
+def test_a_neutral_number_goes_where_it_broadcasts_nothing(graph, same):
+    text = """agraph (float[batch, 3, 4] x, int64[3] i, bool[3] m) => (float[batch, 3, 4] y, int64[3] j, bool[3] n) {
+        one = Constant<value = float {1.0}>()
+        zero = Constant<value = int64[1] {0}>()
+        true = Constant<value = bool {1}>()
+        a = Mul(one, x)
+        b = Div(a, one)
+        y = Relu(b)
+        s = Add(i, zero)
+        j = Neg(s)
+        t = And(true, m)
+        n = Not(t)
+    }"""
+    model = canonical(graph(text))
+    assert ["Relu", "Neg", "Not"] == ops(model)
+    same(graph(text), model, {"x": X, "i": np.arange(3), "m": np.array([True, False, True])})
+
+
+def test_a_neutral_number_stays_that_broadcasts_or_that_is_a_zero_with_a_sign(graph):
+    text = """agraph (float[1, 3] x) => (float[2, 3] y, float[1, 3] z) {
+        ones = Constant<value = float[2, 1] {1.0, 1.0}>()
+        zero = Constant<value = float {0.0}>()
+        a = Mul(x, ones)
+        y = Relu(a)
+        b = Add(x, zero)
+        z = Relu(b)
+    }"""
+    assert sorted(["Mul", "Relu", "Add", "Relu"]) == sorted(ops(canonical(graph(text))))
+
+
+def test_a_module_computes_once_what_it_computed_twice(graph, same):
+    text = """agraph (float[batch, 3, 4] x) => (float[batch, 3, 4] y, float[batch, 3, 4] z, float[batch, 3, 4] r) {
+        a = Exp(x)
+        b = Exp(x)
+        y = Add(a, b)
+        c = Softmax<axis = 1>(x)
+        d = Softmax<axis = 2>(x)
+        z = Add(c, d)
+        r = Neg(x)
+    }"""
+    model = canonical(graph(text))
+    assert sorted(["Exp", "Add", "Softmax", "Softmax", "Add", "Neg"]) == sorted(ops(model))
+    same(graph(text), model, {"x": X})
+
+
+def test_two_modules_compute_the_same_each_for_itself_and_random_numbers_are_made_anew(graph):
+    text = """agraph (float[2, 3] x) => (float[2, 3] y, float[2, 3] z) {
+        a = Exp(x)
+        b = Exp(x)
+        y = Add(a, b)
+        c = RandomNormalLike(x)
+        d = RandomNormalLike(x)
+        z = Add(c, d)
+    }"""
+    model = graph(text)
+    model.graph[0].metadata_props[g.PATH], model.graph[1].metadata_props[g.PATH] = "first", "second"
+    assert len(model.graph) == len(canonical(model).graph)

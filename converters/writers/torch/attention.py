@@ -200,10 +200,11 @@ def rotary_embedding(
 def rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False) -> torch.Tensor:
     """The first numbers of x [batch, heads, sequence, size] turned by the angles [batch, sequence, angles].
 
-    A pair are two neighbours (interleaved), or one of the first half and one of the second.
+    A pair are two neighbours (interleaved), or one of the first half and one of the second. Angles may be of a finer
+    dtype than x, as they are where a module in half precision computes them.
     """
     size = 2 * cos.shape[-1]
-    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    cos, sin = (angles.unsqueeze(1).to(x.dtype) for angles in (cos, sin))
     if interleaved:
         a, b = x[..., 0:size:2], x[..., 1:size:2]
         turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)

@@ -32,7 +32,7 @@ from zoo.converters.expansions import (  # noqa: F401 - each fills EXPANSIONS
     standard,
     training,
 )
-from zoo.converters.graph import DOMAIN, OPSET, PATH, all_graphs, all_nodes, bodies
+from zoo.converters.graph import OPSET, OURS, PATH, all_graphs, all_nodes, bodies
 from zoo.converters.lift import convert_version
 from zoo.errors import HubError
 
@@ -50,15 +50,15 @@ def inline_functions(model: ir.Model) -> None:
     fits = {
         key
         for key, f in model.functions.items()
-        if f.domain != DOMAIN and all(ours.get(d, v) == v for d, v in f.opset_imports.items())
+        if f.domain not in OURS and all(ours.get(d, v) == v for d, v in f.opset_imports.items())
     }
     try:
         common.InlinePass(criteria=lambda f: f.identifier() in fits)(model)
     except ir.passes.PreconditionError as error:
         raise HubError(f"the functions of {model.graph.name!r} call each other in a circle: {error}") from error
     if ours.get("", OPSET) == OPSET:
-        _expand_all(model, lambda node: None if node.domain == DOMAIN else _of_function(node, model.functions))
-        for key in [key for key, f in model.functions.items() if f.domain != DOMAIN]:
+        _expand_all(model, lambda node: None if node.domain in OURS else _of_function(node, model.functions))
+        for key in [key for key, f in model.functions.items() if f.domain not in OURS]:
             del model.functions[key]
 
 
@@ -77,7 +77,7 @@ def own_domains(model: ir.Model) -> None:
 
 def expand_foreign(model: ir.Model, infer: Callable[[ir.Model], None]) -> None:
     """Put what other domains call their own (com.microsoft, ai.onnx.ml) in ONNX's words, where expansions/ can."""
-    _expand_all(model, lambda node: _of_ours(node) if node.domain not in ("", DOMAIN) else None, infer)
+    _expand_all(model, lambda node: _of_ours(node) if node.domain not in ("", *OURS) else None, infer)
 
 
 def expand(model: ir.Model, has: Callable[[ir.Node], object], infer: Callable[[ir.Model], None]) -> bool:

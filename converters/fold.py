@@ -293,7 +293,7 @@ RULES: dict[str, Callable[[ir.Node, Sequence[Sizes | None]], Sizes | None]] = {
 
 
 def fold_shapes(model: ir.Model) -> bool:
-    """Known sizes become constants, a Reshape's computed shape a constant one with 0 and -1; True if anything did."""
+    """Known sizes become constants, a Reshape's computed shape one with 0 and -1, an Expand's with 1; True if anything did."""
     changed = False
     for graph in all_graphs(model.graph):
         changed |= _fold_shapes(graph, model.graph)
@@ -312,7 +312,23 @@ def _fold_shapes(graph: ir.Graph, root: ir.Graph) -> bool:
             node.replace_input_with(1, constant(root, f"{value.name}_shape", np.array(target, dtype=np.int64)))
             node.attributes["allowzero"] = ir.AttrInt64("allowzero", 0)
             changed = True
+        elif node.op_type == "Expand" and not node.domain and (target := _expansion(node, known)) is not None:
+            node.replace_input_with(1, constant(root, f"{value.name}_shape", np.array(target, dtype=np.int64)))
+            changed = True
     return changed
+
+
+def _expansion(node: ir.Node, known: dict[ir.Value, Sizes]) -> list[int] | None:
+    """An Expand's shape with 1, which leaves an axis as it is, in the place of the free sizes that the axis has."""
+    x, shape = node.inputs
+    have = None if x is None else dims(x)
+    if have is None or shape is None or shape.const_value is not None or shape not in known:
+        return None
+    wanted = known[shape].items
+    before = (*[1] * (len(wanted) - len(have)), *have)
+    skipped = len(before) - len(wanted)
+    target = [w if isinstance(w, int) else 1 if w == before[skipped + i] else None for i, w in enumerate(wanted)]
+    return [t for t in target if t is not None] if None not in target else None
 
 
 def _target(node: ir.Node, known: dict[ir.Value, Sizes]) -> list[int] | None:

@@ -26,6 +26,7 @@ class Framework:
     extra: str
     layout: str  # where its habit has the channels of an image
     gives: str  # what `zoo.load` returns
+    asks: tuple[str, ...] = ()  # what `write` is told besides the graph: channels, dtype
 
     @property
     def is_installed(self) -> bool:
@@ -58,6 +59,8 @@ class Framework:
 _ALL = (
     Framework("onnx", "onnx", "onnxruntime", "onnxruntime", "", "first", "onnx.ModelProto"),
     Framework("torch", "torch", "torch", "torch", "torch", "first", "torch.nn.Module"),
+    Framework("jax", "jax", "jax", "jax", "jax", "first", "(apply, params)"),
+    Framework("keras", "keras", "keras", "keras", "keras", "last", "keras.Model", ("channels", "dtype")),
 )
 FRAMEWORKS: Mapping[str, Framework] = {framework.name: framework for framework in _ALL}
 

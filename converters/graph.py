@@ -7,7 +7,8 @@ ONNX Runtime take such a graph as it is, and binding (bind.py) turns the inputs 
 On a node:      PATH, the author's module that computes it (`layer1.0.conv1`).
 On a parameter: PARAMETER, one of KINDS; TIED, further names under which a file may hold the same tensor (JSON list).
 On the model:   MODULES, the author's module tree (JSON: path -> class, or [class, constructor arguments]);
-                HEAD and STEM, the modules that surgery replaces; MADE_BY, where the graph comes from (JSON).
+                HEAD and STEM, the modules that surgery replaces; MADE_BY, where the graph comes from (JSON);
+                LAYOUT, the permutations of inputs and outputs that stand otherwise than the graph says (layout/).
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from zoo.errors import HubError, Malformed
 
 PATH, PARAMETER, TIED = "zoo.path", "zoo.parameter", "zoo.tied"
 MODULES, HEAD, STEM, MADE_BY = "zoo.modules", "zoo.head", "zoo.stem", "zoo.made_by"
+LAYOUT = "zoo.layout"
 KINDS = ("parameter", "buffer", "counter")  # trained; kept, not trained; a layer's own count, which no operator reads
 DOMAIN = "zoo"  # operators that ONNX has no name for; each carries its function body
+CHANNELS_LAST = "zoo.channels_last"  # ONNX's own that stand in channels-last form (layout/), with their bodies as well
+OURS = (DOMAIN, CHANNELS_LAST)
 OPSET = 28  # the one opset of every canonical graph: a lowering is written for this version of its operator
 # of the graphs that we make (architectures, what readers of other formats give) and hand to ONNX Runtime as they are:
 # the newest that torch's exporter writes, and that ONNX Runtime has kernels for all of

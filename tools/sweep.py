@@ -50,8 +50,8 @@ def worst(want: Sequence[Any], got: Sequence[Any]) -> float:
     return max((relative(a, b) for a, b in zip(want, got, strict=True)), default=float("inf"))
 
 
-def examine(framework: str, family: str, name: str, folder: Path) -> Row:
-    """Take one model the whole way and say what held."""
+def examine(framework: str, family: str, name: str, folder: Path, checks: Sequence[str] = COLUMNS) -> Row:
+    """Take one model the whole way and say what held; outputs, keys and tree always, the rest of COLUMNS if asked."""
     import torch
     from families import build, flat
     from families import recipe as family_recipe
@@ -84,7 +84,7 @@ def examine(framework: str, family: str, name: str, folder: Path) -> Row:
         else:
             native = zoo.load(path, "torch", architecture=graph)
             row["convert_s"] = round(time.perf_counter() - start, 2)
-            row |= against(source, native, want, list(feeds.values()))
+            row |= against(source, native, want, list(feeds.values()), checks)
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         return row | {"status": "failed", "why": _brief(error)}
@@ -99,7 +99,7 @@ def zoo_inputs(graph: Any) -> list[Any]:
     return data_inputs(graph.graph)
 
 
-def against(source: Any, native: Any, want: Sequence[Any], inputs: Sequence[Any]) -> Row:
+def against(source: Any, native: Any, want: Sequence[Any], inputs: Sequence[Any], checks: Sequence[str]) -> Row:
     """The native module against the publisher's own, in all that a torch user does with it."""
     import torch
     from families import flat
@@ -115,13 +115,15 @@ def against(source: Any, native: Any, want: Sequence[Any], inputs: Sequence[Any]
     same_keys = list(state) == list(published)
     row["keys"] = same_keys and all(torch.equal(state[k], published[k]) for k in state)
     row["tree"] = [p for p, _ in native.named_modules()] == [p for p, _ in theirs.named_modules()]
-    row["gradients"] = _said(lambda: gradients(source, native, inputs))
-    row["train"] = _said(lambda: trains(native, inputs))
-    native.eval()
-    row["compile"] = _said(lambda: worst(want, [t for _, t in flat(compiled(native)(*inputs))]))
-    row["export"] = _said(lambda: worst(want, [t for _, t in flat(exported(native, inputs)(*inputs))]))
-    for dtype in ("bfloat16", "float16"):
-        row[dtype] = _said(lambda dtype=dtype: halved(source, native, inputs, getattr(torch, dtype)))
+    rest: dict[str, Callable[[], Any]] = {
+        "gradients": lambda: gradients(source, native, inputs),
+        "train": lambda: trains(native, inputs),
+        "compile": lambda: worst(want, [t for _, t in flat(compiled(native.eval())(*inputs))]),
+        "export": lambda: worst(want, [t for _, t in flat(exported(native.eval(), inputs)(*inputs))]),
+        "bfloat16": lambda: halved(source, native.eval(), inputs, torch.bfloat16),
+        "float16": lambda: halved(source, native.eval(), inputs, torch.float16),
+    }
+    row |= {column: _said(check) for column, check in rest.items() if column in checks}
     return row
 
 
@@ -213,14 +215,18 @@ def _brief(error: BaseException) -> str:
 # ---- the family
 
 
-def sweep(framework: str, family: str, names: Sequence[str], jobs: int, timeout: float) -> list[Row]:
+def sweep(
+    framework: str, family: str, names: Sequence[str], jobs: int, timeout: float, checks: Sequence[str] = COLUMNS
+) -> list[Row]:
     """Every model in a process of its own, a few at once."""
+    options = ["--checks", *checks]
 
     def one(name: str) -> Row:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "row.json"
             log = Path(tempfile.gettempdir()) / f"sweep-{family}-{name}.log"
-            command = [sys.executable, "-W", "ignore", __file__, framework, family, "--one", name, "--out", str(out)]
+            command = [sys.executable, "-W", "ignore", __file__, framework, family, *options, "--one", name]
+            command += ["--out", str(out)]
             try:
                 with log.open("w") as file:
                     subprocess.run(command, timeout=timeout, stdout=file, stderr=file, check=False)
@@ -286,17 +292,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="a regular expression that names match")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=900, help="seconds a model")
+    parser.add_argument("--checks", nargs="*", default=COLUMNS, choices=COLUMNS, help="all, which takes hours")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="where the document goes")
     args = parser.parse_args(arguments)
     if args.one:
         with tempfile.TemporaryDirectory() as folder:
-            args.out.write_text(json.dumps(examine(args.framework, args.family, args.one, Path(folder)), default=str))
+            args.out.write_text(
+                json.dumps(examine(args.framework, args.family, args.one, Path(folder), args.checks), default=str)
+            )
         return 0
     from families import recipes
 
     names = [name for name in recipes(args.family) if re.search(args.only, name)]
-    rows = sweep(args.framework, args.family, names, args.jobs, args.timeout)
+    rows = sweep(args.framework, args.family, names, args.jobs, args.timeout, args.checks)
     out = args.out or (None if args.only else ROOT / "docs" / "conformance" / f"{args.framework}-{args.family}.md")
     if out:
         out.write_text(document(args.framework, args.family, rows))

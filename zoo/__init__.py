@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from zoo import on_import
 from zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ VERBS = {
     "verify": "zoo.verification",
 }
 __all__ = ["__version__", *VERBS]
+on_import.watch()
 
 
 def __getattr__(name: str) -> Any:

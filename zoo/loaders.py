@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from zoo.converters.bind import Tensor
+    from zoo.converters.frameworks import Framework
     from zoo.converters.runner import Runner
     from zoo.entry import ModelEntry, Weights
     from zoo.inference.predictor import Predictor
@@ -301,25 +302,44 @@ def load(
     *,
     device: str | None = None,
     dtype: str | None = None,
+    channels: str | None = None,
     **changes: Unpack[Changes],
 ) -> Any:
     """The model as a native object of a framework: faithful, in inference mode, every parameter trainable.
 
-    `onnx` gives an onnx.ModelProto; `torch` a torch.nn.Module with the author's module tree and state_dict. `dtype`
-    (`float16`, `bfloat16`, ...) and `device` are applied as the framework does it; by default the model stays as
-    published, on the CPU. One output is the tensor; several are a dict by the author's names.
+    `onnx` gives an onnx.ModelProto; `torch` a torch.nn.Module with the author's module tree and state_dict; `keras` a
+    keras.Model. `dtype` (`float16`, `bfloat16`, ...) and `device` are applied as the framework does it; by default the
+    model stays as published, on the CPU. One output is the tensor; several are a dict by the author's names.
+
+    `channels` says where pictures have theirs: "last" is Keras' habit, and "first" what other frameworks have.
 
     Raises UnknownModel, MissingFramework, UnsupportedOps (before anything is fetched), BindError, FetchError.
     """
     from zoo.converters.frameworks import framework as find
 
     target, what = find(framework), resolve(model, **changes)
+    _check_channels(target, channels)
     writer = target.module("writer")
     if framework == "onnx":
         if device not in (None, "cpu"):
             raise UsageError("an onnx.ModelProto has no device: leave device= out")
         return writer.write(_in_dtype(source(what), dtype, on_cpu=False))
-    return writer.placed(writer.write(canonical_of(what, framework)), device=device, dtype=dtype)
+    return _native(target, canonical_of(what, framework), device=device, dtype=dtype, channels=channels or target.layout)
+
+
+def _check_channels(target: Framework, channels: str | None) -> None:
+    """Raise UsageError for what is no layout, and for one that a framework doesn't have."""
+    if channels not in (None, "first", "last"):
+        raise UsageError(f"unknown channels={channels!r}", hint="Known: first, last.")
+    if channels not in (None, target.layout) and "channels" not in target.asks:
+        raise UsageError(f"channels={channels!r}: a {target.gives} has its channels {target.layout}")
+
+
+def _native(target: Framework, bound: ir.Model, *, device: str | None, dtype: str | None, channels: str) -> Any:
+    """What a framework's writer makes of a canonical graph, told what it asks; the rest is done to what it has made."""
+    writer = target.module("writer")
+    told = {name: value for name, value in (("channels", channels), ("dtype", dtype)) if name in target.asks}
+    return writer.placed(writer.write(bound, **told), device=device, dtype=None if "dtype" in told else dtype)
 
 
 def runner(
@@ -349,8 +369,8 @@ def runner(
     if framework != "onnx":
         from zoo.converters.whole import specs_of
 
-        bound, writer = canonical_of(what, framework), target.module("writer")
-        native = writer.placed(writer.write(bound), device=None, dtype=dtype)
+        bound = canonical_of(what, framework)
+        native = _native(target, bound, device=None, dtype=dtype, channels="first")
         specs = specs_of(bound, dtype=dtype)
         made: Runner = target.module("runner").runner(native, *specs, device=device)
         return made

@@ -5,6 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from zoo.converters import fold
+from zoo.converters.canonical import canonical
 
 
 def infer(model: ir.Model) -> ir.Model:
@@ -81,3 +82,21 @@ def test_a_reshape_with_two_sizes_that_move_is_left_alone(graph):
     model = infer(graph(text))
     fold.fold_constants(model)
     assert not fold.fold_shapes(infer(model))
+
+
+def test_a_free_size_that_an_axis_has_already_is_not_expanded_to(graph, same):
+    text = """agraph (float[batch, 1, 4] x, float[1, 4] z) => (float[batch, 3, 4] y, float[batch, 4] w) {
+        batch = Shape<start = 0, end = 1>(x)
+        rest = Constant<value = int64[2] {3, 4}>()
+        target = Concat<axis = 0>(batch, rest)
+        y = Expand(x, target)
+        four = Constant<value = int64[1] {4}>()
+        wide = Concat<axis = 0>(batch, four)
+        w = Expand(z, wide)
+    }"""
+    model = canonical(graph(text))
+    of = {node.outputs[0].name: node.inputs[1] for node in model.graph if node.op_type == "Expand"}
+    assert [1, 3, 4] == of["y"].const_value.numpy().tolist()
+    assert of["w"].const_value is None  # the batch of another input, which z has not
+    feeds = {"x": np.ones((2, 1, 4), np.float32), "z": np.ones((1, 4), np.float32)}
+    same(graph(text), model, feeds)

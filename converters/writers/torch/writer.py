@@ -352,7 +352,8 @@ class TorchWriter:
         known = self.known(x)
         if known is not None:
             return known.reshape(-1)[0].item()
-        return x.item()
+        is_size = any(isinstance(given, Sizes) and given.rank == 0 and given.items[0] is x for given in self.args)
+        return x if is_size else x.item()
 
     def constant(self, array: np.ndarray[Any, Any], name: str) -> fx.Proxy:
         """A constant that the lowering itself makes."""

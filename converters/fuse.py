@@ -28,6 +28,7 @@ def fuse(model: ir.Model, refusals: list[str] | None = None) -> ir.Model:
         changed |= fuse_recurrent(model, graph)
         while RULES.apply(model, graph, refusals):
             changed = True
+        changed |= attention.ungroup(model, graph)
     if changed:
         RemoveUnusedNodesPass()(model)
     return model

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from zoo.converters.fusions.masks import first_key, is_lower_triangle, is_never_minus_infinity
 from zoo.converters.fusions.matching import is_close, powers_of, scalar
-from zoo.converters.fusions.rewriting import Fusion, Rule
+from zoo.converters.fusions.rewriting import Fusion, Place, Rule
 from zoo.converters.fusions.shapes import Size, broadcast, is_known, is_reshaped_to, made, may_differ, sizes_of
 
 PRODUCT = "SCALE * MatMul(q, k)"
@@ -133,26 +133,41 @@ def _chain(value: ir.Value, *op_types: str) -> list[ir.Node] | None:
 
 def _ungrouped(fusion: Fusion, k: ir.Value, v: ir.Value) -> tuple[ir.Value, ir.Value]:
     """K and V before each head was repeated for a group of queries, as Attention does it itself."""
-    before = [_before_repeat(fusion, x) for x in (k, v)]
+    before = [_before_repeat(fusion.place, x) for x in (k, v)]
     if before[0] is None or before[1] is None or sizes_of(before[0])[1] != sizes_of(before[1])[1]:
         return k, v
     return before[0], before[1]
 
 
-def _before_repeat(fusion: Fusion, x: ir.Value) -> ir.Value | None:
+def ungroup(model: ir.Model, graph: ir.Graph) -> bool:
+    """Attention(q, k, v) whose keys and values were repeated for groups of queries, by them as they were; any was."""
+    place, changed = Place(model, graph), False
+    for node in graph:
+        if node.op_type != "Attention" or node.domain or any(v is not None for v in node.inputs[4:]):
+            continue
+        k, v = node.inputs[1:3]
+        before = [None if x is None or len(sizes_of(x)) != 4 else _before_repeat(place, x) for x in (k, v)]
+        if before[0] is not None and before[1] is not None and sizes_of(before[0])[1] == sizes_of(before[1])[1]:
+            node.replace_input_with(1, before[0])
+            node.replace_input_with(2, before[1])
+            changed = True
+    return changed
+
+
+def _before_repeat(place: Place, x: ir.Value) -> ir.Value | None:
     """[B, H, S, D] of Reshape(Expand([B, H, 1, S, D], [B, H, n, S, D]), [B, H * n, S, D])."""
     nodes = _chain(x, "Reshape", "Expand", "Unsqueeze")
     heads = nodes[2].inputs[0] if nodes else None
     if not nodes or heads is None or len(sizes_of(heads)) != 4:
         return None
     b, h, *rest = sizes_of(heads)
-    wide = fusion.sizes_in(nodes[1].inputs[1])
+    wide = place.sizes_in(nodes[1].inputs[1])
     n = wide[2] if wide is not None and len(wide) == 5 else None
     if not isinstance(h, int) or not isinstance(n, int) or sizes_of(nodes[2].outputs[0]) != (b, h, 1, *rest):
         return None
     if not all(w in (1, s) for w, s in zip(wide or (), (b, h, n, *rest), strict=True)):
         return None
-    return heads if is_reshaped_to(fusion.sizes_in(nodes[0].inputs[1]), (b, h, n, *rest), (b, h * n, *rest)) else None
+    return heads if is_reshaped_to(place.sizes_in(nodes[0].inputs[1]), (b, h, n, *rest), (b, h * n, *rest)) else None
 
 
 def _with_axis(fusion: Fusion, x: ir.Value) -> ir.Value:

@@ -35,6 +35,13 @@ class Place:
         """What is known of its shape arithmetic; what a fusion makes is none."""
         return sizes(self.graph)
 
+    def sizes_in(self, value: ir.Value | None) -> tuple[int | str, ...] | None:
+        """A vector of integers as numbers and the names of free sizes, None where nothing is known of it."""
+        if value is not None and value.const_value is not None:
+            return tuple(int(n) for n in value.const_value.numpy().reshape(-1))
+        known = None if value is None else self.sizes.get(value)
+        return None if known is None else known.items
+
     @cached_property
     def names(self) -> set[str | None]:
         """The names of all values of the model."""
@@ -63,11 +70,8 @@ class Fusion:
         return self.nodes[0]
 
     def sizes_in(self, value: ir.Value | None) -> tuple[int | str, ...] | None:
-        """A vector of integers as numbers and the names of free sizes, None where nothing is known of it."""
-        if value is not None and value.const_value is not None:
-            return tuple(int(n) for n in value.const_value.numpy().reshape(-1))
-        known = None if value is None else self.place.sizes.get(value)
-        return None if known is None else known.items
+        """A vector of integers, as far as it is known: see Place."""
+        return self.place.sizes_in(value)
 
     def refuse(self, reason: str = "") -> NoReturn:
         """Leave everything as it is, for a reason; without one where the formula says too little of what is meant."""

@@ -252,6 +252,17 @@ def test_heads_that_are_repeated_for_groups_of_queries_are_not(graph, same):
     same(parsed(graph, nodes, inputs, "float[b, 6, 4, 4] y"), after, feeds)
 
 
+def test_an_attention_of_the_exporter_s_takes_the_heads_before_they_were_repeated(graph, same):
+    inputs = "float[b, 6, 4, 4] q, float[b, 2, 5, 4] k, float[b, 2, 5, 4] v, float[b, 1, 4, 5] m"
+    nodes = f"""{REPEAT.format(x="k")} {REPEAT.format(x="v").replace("axis = Constant<value = int64[1] {2}>()", "")}
+        y = Attention<scale = 0.3>(q, k3, v3, m)"""
+    after = fuse(parsed(graph, nodes, inputs, "float[b, 6, 4, 4] y"))
+    assert ["Attention"] == ops(after)
+    assert ["q", "k", "v", "m"] == [v.name for v in attention(after).inputs]
+    feeds = {"q": normal(B, 6, 4, 4), "k": normal(B, 2, 5, 4), "v": normal(B, 2, 5, 4), "m": normal(B, 1, 4, 5)}
+    same(parsed(graph, nodes, inputs, "float[b, 6, 4, 4] y"), after, feeds)
+
+
 def test_a_softmax_in_float32_is_said_by_an_attribute(graph):
     nodes = """t = Transpose<perm = [0, 1, 3, 2]>(k) p = MatMul(q, t) c = Cast<to = 1>(p) w = Softmax(c)
         x = Cast<to = 10>(w) y = MatMul(x, v)"""

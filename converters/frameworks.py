@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from zoo.errors import MissingFramework, UnknownFramework
+
+# distributions that are the same package, built otherwise
+BUILDS: Mapping[str, Sequence[str]] = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-qnn"),
+    "tensorflow": ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,10 @@ class Framework:
         """The installed version. Raises MissingFramework."""
         from importlib.metadata import PackageNotFoundError, version
 
-        try:
-            return version(self.distribution)
-        except PackageNotFoundError as error:
-            raise MissingFramework(self.name, self.extra) from error
+        for distribution in (self.distribution, *BUILDS.get(self.distribution, ())):
+            with suppress(PackageNotFoundError):
+                return version(distribution)
+        raise MissingFramework(self.name, self.extra)
 
     def module(self, file: str) -> ModuleType:
         """A file of the framework's folder. Raises MissingFramework, with the reason if it is installed and broken."""
@@ -61,6 +68,9 @@ _ALL = (
     Framework("torch", "torch", "torch", "torch", "torch", "first", "torch.nn.Module"),
     Framework("jax", "jax", "jax", "jax", "jax", "first", "(apply, params)"),
     Framework("keras", "keras", "keras", "keras", "keras", "last", "keras.Model", ("channels", "dtype")),
+    Framework(
+        "tensorflow", "tensorflow", "tensorflow", "tensorflow", "tensorflow", "last", "tf.Module", ("channels", "dtype")
+    ),
 )
 FRAMEWORKS: Mapping[str, Framework] = {framework.name: framework for framework in _ALL}
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     zoo convert efficientnet-lite0 --to onnx -o lite0.onnx
     zoo convert resnet50 --to torch -o resnet50.pt2
     zoo convert resnet50 --to torch-source -o resnet50/
+    zoo convert resnet50 --to saved-model -o resnet50/
+    zoo convert resnet50 --to tflite --dtype float16 -o resnet50.tflite
     zoo convert vit-b-16 --to onnx -o vit.onnx --input-size 448 --num-classes 10
     zoo convert weights.pth --architecture timm/resnet50 --to safetensors -o resnet50.safetensors
     """,
@@ -33,7 +35,12 @@ if TYPE_CHECKING:
 @click.option(
     "--opset", type=click.IntRange(1), metavar="N", help="Of an ONNX file; by itself the one that the graph has."
 )
-@click.option("--dtype", metavar="NAME", help="float16, bfloat16, float32, float64: weights, inputs and outputs.")
+@click.option(
+    "--dtype",
+    metavar="NAME",
+    help="float16, bfloat16, float32, float64: weights, inputs and outputs. Of TFLite float16, int8-dynamic, int8.",
+)
+@click.option("--samples", type=click.Path(), metavar="PATH", help="An .npz of inputs: the ranges of a TFLite int8.")
 @click.option(
     "--architecture", metavar="NAME", help="The graph for a file that has weights alone: timm/resnet50, or a model."
 )

@@ -105,6 +105,11 @@ def array(value: Any, name: str) -> Any:
     return value.astype(dtype_of(name).numpy()) if is_float else value
 
 
+def nearest(given: np.ndarray[Any, Any], to: ir.DataType) -> np.ndarray[Any, Any]:
+    """A constant of a graph in a dtype: the nearest numbers that it has, zero apart."""
+    return _cast(given, to, strict=False, name="")
+
+
 def _infer(model: ir.Model) -> None:
     """Note types and shapes on a model with weights: inference looks at a copy without them."""
     weightless, _ = detach(model)

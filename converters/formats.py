@@ -80,12 +80,16 @@ def read(paths: Sequence[Path]) -> ir.Model:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A format that `zoo convert` writes: a file that ends with one of `extensions`, or a folder of some of `files`."""
+    """A format that `zoo convert` writes: a file that ends with one of `extensions`, or a folder of some of `files`.
+
+    `dtypes` are those of a format that has its own; the others have those of dtypes.DTYPES.
+    """
 
     name: str
     title: str
     extensions: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # the first is always there
+    dtypes: tuple[str, ...] = ()
 
 
 TARGETS: Mapping[str, Target] = {
@@ -99,6 +103,13 @@ TARGETS: Mapping[str, Target] = {
             "a folder of plain PyTorch: model.py, and its weights",
             files=("model.py", "model.safetensors", "constants.safetensors"),
         ),
+        Target(
+            "saved-model",
+            "a folder that TensorFlow opens: tf.saved_model.load, TensorFlow Serving",
+            files=("README.md", "saved_model.pb", "fingerprint.pb", "variables", "assets"),
+        ),
+        Target("stablehlo", "StableHLO: a program with its weights, as jax.export writes it", (".stablehlo",)),
+        Target("tflite", "TFLite (LiteRT)", (".tflite",), dtypes=("float32", "float16", "int8-dynamic", "int8")),
     )
 }
 

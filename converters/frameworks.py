@@ -67,10 +67,12 @@ _ALL = (
     Framework("onnx", "onnx", "onnxruntime", "onnxruntime", "", "first", "onnx.ModelProto"),
     Framework("torch", "torch", "torch", "torch", "torch", "first", "torch.nn.Module"),
     Framework("jax", "jax", "jax", "jax", "jax", "first", "(apply, params)"),
+    Framework("flax", "jax.flax", "flax", "flax", "flax", "first", "flax.nnx.Module"),
     Framework("keras", "keras", "keras", "keras", "keras", "last", "keras.Model", ("channels", "dtype")),
     Framework(
         "tensorflow", "tensorflow", "tensorflow", "tensorflow", "tensorflow", "last", "tf.Module", ("channels", "dtype")
     ),
+    Framework("sonnet", "sonnet", "sonnet", "dm-sonnet", "sonnet", "last", "snt.Module", ("channels", "dtype")),
 )
 FRAMEWORKS: Mapping[str, Framework] = {framework.name: framework for framework in _ALL}
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from zoo.errors import Disagreement, UsageError
+from zoo.errors import BadInput, Disagreement, UsageError
 from zoo.loaders import Changes, Model, canonical_of, resolve, source
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from zoo.converters.runner import Runner
+    from zoo.converters.runner import Runner, TensorSpec
     from zoo.converters.verify import Agreement
     from zoo.loaders import ModelLike
+
+
+Samples = str | PathLike[str] | Iterable[Mapping[str, Any]]  # the path of an .npz, or feeds by the inputs' names
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,12 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How it is to be written: of an ONNX file the opset, the dtype of floating-point numbers, and whether to check."""
+    """How it is to be written: an ONNX file's opset, the dtype of floating-point numbers, whether to check, samples."""
 
     opset: int | None
     dtype: str | None
     check: bool
+    samples: Samples | None
 
 
 def convert(
@@ -47,29 +52,44 @@ def convert(
     opset: int | None = None,
     dtype: str | None = None,
     check: bool = True,
+    samples: Samples | None = None,
     **changes: Unpack[Changes],
 ) -> Conversion:
     """Write a model in the format `to` (`zoo formats`) at `out`, and check that it computes the same.
 
     `opset` is of an ONNX file, older or newer than the model's. `dtype` is float16, bfloat16, float32 or float64: of
-    weights, constants, inputs and outputs; the outputs have to agree within the coarser dtype's tolerance.
+    weights, constants, inputs and outputs; the outputs have to agree within the coarser dtype's tolerance. Of a TFLite
+    file it is float32; float16, of the weights; int8-dynamic, weights of 8 bits; or int8, all in 8 bits by the ranges
+    that `samples` have: an .npz of arrays by the inputs' names, or dicts of them, with a first axis of samples.
 
     A file or folder takes its place when it is whole and agrees; otherwise nothing is written. Raises UsageError or
     BadInput for what can't be asked, Disagreement when the outputs differ, and what `load` raises.
     """
-    from zoo.converters.dtypes import dtype_of
     from zoo.converters.save import Staged, checked
 
     path = checked(to, Path(fspath(out)).expanduser())
     if opset is not None and to != "onnx":
         raise UsageError(f"a file of the format {to} has no opset: leave opset= out")
     if dtype is not None:
-        dtype_of(dtype)
+        _check_dtype(to, dtype)
+    if samples is not None and to != "tflite":
+        raise UsageError(f"a file of the format {to} is written without samples: leave samples= out")
     what = resolve(model, **changes)
     with Staged(path) as staged:
-        said, agreement = WRITERS[to](what, staged, Asked(opset, dtype, check))
+        said, agreement = WRITERS[to](what, staged, Asked(opset, dtype, check, samples))
         size_bytes = sum(file.stat().st_size for file in staged.parent.rglob("*") if file.is_file())
     return Conversion(what.name, to, path, size_bytes, said, agreement)
+
+
+def _check_dtype(to: str, dtype: str) -> None:
+    """Raise UsageError for a dtype that a format has not."""
+    from zoo.converters.dtypes import dtype_of
+    from zoo.converters.formats import TARGETS
+
+    if not TARGETS[to].dtypes:
+        dtype_of(dtype)
+    elif dtype not in TARGETS[to].dtypes:
+        raise UsageError(f"unknown dtype {dtype!r} of the format {to}", hint=f"Known: {', '.join(TARGETS[to].dtypes)}.")
 
 
 def _onnx(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
@@ -152,7 +172,7 @@ def _torch_source(model: Model, path: Path, asked: Asked) -> tuple[str, Agreemen
     inputs, outputs = specs_of(bound)
     module = writer.write(bound)
     given, _ = _examples(model, bound, None)
-    saving.save(module, path, bound, inputs, given, _about(model))
+    saving.save(module, path, bound, inputs, given, _about(model, "torch-source"))
     if not asked.check:
         return "not checked", None
     got = dict(zip([o.name for o in outputs], saving.run(path, inputs, given, module), strict=True))
@@ -160,7 +180,7 @@ def _torch_source(model: Model, path: Path, asked: Asked) -> tuple[str, Agreemen
     return said, _accepted(_expected(source(model), given), got, model, bound, None)
 
 
-def _about(model: Model) -> str:
+def _about(model: Model, to: str) -> str:
     """Whose model it is, under which licence, and what wrote it down."""
     from zoo.converters.save import MADE_BY
     from zoo.version import __version__
@@ -174,10 +194,90 @@ def _about(model: Model) -> str:
             f"Licence of the weights: {stated.weights or 'not stated'}"
             + (f", of the author's code: {stated.code}." if stated.code else "."),
         ]
-    return "\n".join([whose[0], "", *whose[1:], f"{MADE_BY} {__version__} (`zoo convert --to torch-source`)."])
+    return "\n".join([whose[0], "", *whose[1:], f"{MADE_BY} {__version__} (`zoo convert --to {to}`)."])
 
 
-WRITERS = {"onnx": _onnx, "safetensors": _safetensors, "torch": _torch, "torch-source": _torch_source}
+def _saved_model(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.frameworks import framework
+
+    target = framework("tensorflow")
+    writer, saving = target.module("writer"), target.module("save")
+    bound = canonical_of(model, "tensorflow")
+    module = writer.write(bound, channels=target.layout, dtype=asked.dtype)
+    saving.saved_model(module, path, _about(model, "saved-model"))
+    if not asked.check:
+        return "not checked", None
+    given, rounded = _examples(model, bound, asked.dtype)
+    got = saving.run_saved_model(path, module.source, given)
+    said = "tf.saved_model.load and ONNX Runtime"
+    return said, _accepted(_expected(source(model), rounded), got, model, bound, asked.dtype)
+
+
+def _tflite(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.frameworks import framework
+    from zoo.converters.whole import specs_of
+
+    target = framework("tensorflow")
+    writer, saving = target.module("writer"), target.module("save")
+    bound = canonical_of(model, "tensorflow")
+    module = writer.write(bound, channels=target.layout)
+    samples = None if asked.samples is None else list(_samples(asked.samples, specs_of(bound)[0]))
+    saving.tflite(module, path, asked.dtype or "float32", samples)
+    if not asked.check:
+        return "not checked", None
+    given = samples[0] if samples else _examples(model, bound, None)[0]  # what the ranges are of
+    got = saving.run_tflite(path, module.source, given)
+    return "TFLite's interpreter and ONNX Runtime", _accepted(
+        _expected(source(model), given), got, model, bound, asked.dtype
+    )
+
+
+def _stablehlo(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.frameworks import framework
+    from zoo.converters.whole import specs_of
+
+    target = framework("jax")
+    writer, saving = target.module("writer"), target.module("save")
+    bound = canonical_of(model, "jax")
+    inputs, outputs = specs_of(bound, dtype=asked.dtype)
+    given, rounded = _examples(model, bound, asked.dtype)
+    saving.save(writer.write(bound), path, inputs, given, asked.dtype)
+    if not asked.check:
+        return "not checked", None
+    got = dict(zip([o.name for o in outputs], saving.run_saved(path, inputs, outputs, given), strict=True))
+    return "jax.export.deserialize and ONNX Runtime", _accepted(
+        _expected(source(model), rounded), got, model, bound, asked.dtype
+    )
+
+
+def _samples(given: Samples, specs: list[TensorSpec]) -> Iterator[dict[str, Any]]:
+    """What a model is fed in turn: one sample, or as many as its batch has. Raises BadInput."""
+    import numpy as np
+
+    if not isinstance(given, (str, PathLike)):
+        yield from (dict(feeds) for feeds in given)
+        return
+    path = Path(fspath(given)).expanduser()
+    try:
+        arrays = dict(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{path}: no .npz of arrays: {error}") from error
+    if missing := [spec.name for spec in specs if spec.name not in arrays]:
+        raise BadInput(f"{path} has no array {missing[0]!r}", hint=f"It has {', '.join(arrays)}.")
+    size = next((spec.shape[0] for spec in specs if spec.shape and isinstance(spec.shape[0], int)), 1)
+    for start in range(0, len(arrays[specs[0].name]) - size + 1, size):
+        yield {spec.name: arrays[spec.name][start : start + size].astype(spec.dtype, copy=False) for spec in specs}
+
+
+WRITERS = {
+    "onnx": _onnx,
+    "safetensors": _safetensors,
+    "torch": _torch,
+    "torch-source": _torch_source,
+    "saved-model": _saved_model,
+    "stablehlo": _stablehlo,
+    "tflite": _tflite,
+}
 
 
 def _same_bytes(tensors: Any, path: Path, check: bool) -> tuple[str, None]:

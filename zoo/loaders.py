@@ -324,7 +324,9 @@ def load(
         if device not in (None, "cpu"):
             raise UsageError("an onnx.ModelProto has no device: leave device= out")
         return writer.write(_in_dtype(source(what), dtype, on_cpu=False))
-    return _native(target, canonical_of(what, framework), device=device, dtype=dtype, channels=channels or target.layout)
+    return _native(
+        target, canonical_of(what, framework), device=device, dtype=dtype, channels=channels or target.layout
+    )
 
 
 def _check_channels(target: Framework, channels: str | None) -> None:

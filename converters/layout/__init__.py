@@ -25,7 +25,7 @@ from zoo.converters.layout.bound import DATA, Takes
 from zoo.converters.layout.perms import Perm
 from zoo.converters.layout.plan import is_idle, make_plan
 from zoo.converters.layout.rewrite import Rewriter
-from zoo.converters.layout.sites import Edge, fixed_values, transposition
+from zoo.converters.layout.sites import Edge, Plan, fixed_values, transposition
 from zoo.errors import HubError
 
 __all__ = ["DATA", "Layouts", "Remaining", "Report", "Takes", "channels_last", "layouts", "remaining"]
@@ -59,31 +59,42 @@ def channels_last(model: ir.Model, takes: Takes, *, inputs: Choice = "last", out
 
     With inputs="last", inputs that are pictures to such an operator come with their channels last, and with
     outputs="last" what leaves so does; `layouts` says which. With "first" the graph's inputs or outputs stay, and are
-    transposed at the edge. A second call changes nothing.
+    transposed at the edge. A second call changes nothing: a graph is planned anew until no plan is cheaper than what
+    stands there (each lowers the cost, see plan.py; most graphs need one).
     """
     before = remaining(model, inputs=inputs, outputs=outputs)
     names = {v.name for graph in all_graphs(model.graph) for v in (*graph.inputs, *graph.initializers.values())}
     names |= {out.name for node in all_nodes(model.graph) for out in node.outputs}
-    already = layouts(model)
-    changed: dict[str, dict[str, Perm]] = {"inputs": dict(already.inputs), "outputs": dict(already.outputs)}
     for graph in list(all_graphs(model.graph)):
-        if graph is model.graph:
-            fed = {v: Edge(inputs) for v in data_inputs(graph)}
-            leaving = Edge(outputs)
-        else:
-            fed, leaving = dict.fromkeys(graph.inputs, Edge.INSIDE), Edge.INSIDE
-        plan = make_plan(graph, takes, fed, leaving)
-        if is_idle(plan):
-            continue
-        if graph is model.graph:
-            for i, site in enumerate(plan.sites):
-                for kind, perms in (("inputs", plan.form(i).gives), ("outputs", plan.form(i).takes)):
-                    if isinstance(site.thing, ir.Value):
-                        changed[kind].update((site.thing.name or "", perm) for perm in perms if perm is not None)
-        Rewriter(model, graph, plan, names).run()
-    if any(changed.values()):
-        model.metadata_props[LAYOUT] = json.dumps(changed)
+        while not is_idle(plan := _plan(model, graph, takes, Edge(inputs), Edge(outputs))):
+            if graph is model.graph:
+                _note(model, plan)
+            Rewriter(model, graph, plan, names).run()
     return Report(before, remaining(model, inputs=inputs, outputs=outputs))
+
+
+def _plan(model: ir.Model, graph: ir.Graph, takes: Takes, inputs: Edge, outputs: Edge) -> Plan:
+    """The plan for a graph of the model; what was turned before stays so."""
+    if graph is not model.graph:
+        return make_plan(
+            graph, takes, dict.fromkeys(graph.inputs, Edge.INSIDE), dict.fromkeys(graph.outputs, Edge.INSIDE)
+        )
+    turned = layouts(model)
+    fed = {v: Edge.INSIDE if v.name in turned.inputs else inputs for v in data_inputs(graph)}
+    given = {v: Edge.INSIDE if v.name in turned.outputs else outputs for v in graph.outputs}
+    return make_plan(graph, takes, fed, given)
+
+
+def _note(model: ir.Model, plan: Plan) -> None:
+    """Note in the model which inputs and outputs a plan turns."""
+    turned = layouts(model)
+    inputs, outputs = dict(turned.inputs), dict(turned.outputs)
+    for i, site in enumerate(plan.sites):
+        if isinstance(site.thing, ir.Value):
+            inputs.update((site.thing.name or "", perm) for perm in plan.form(i).gives if perm is not None)
+            outputs.update((site.thing.name or "", perm) for perm in plan.form(i).takes if perm is not None)
+    if inputs or outputs:
+        model.metadata_props[LAYOUT] = json.dumps({"inputs": inputs, "outputs": outputs})
 
 
 def layouts(model: ir.Model) -> Layouts:

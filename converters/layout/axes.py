@@ -15,6 +15,7 @@ from zoo.converters.layout.forms import (
     operand,
     rank,
     same,
+    sizes,
     taken,
     vector,
 )
@@ -151,6 +152,42 @@ def gather(node: ir.Node, perm: Perm, below: bool) -> Form | None:
     return Form((data, None), (tuple(made),), attributes={"axis": data.index(axis)})
 
 
+def _behind(perm: Perm, first: int, to: int) -> Perm | None:
+    """The layout where the first axes stay, and `to` others stand for them; None if they don't stay."""
+    if perm[:first] != own(first):
+        return None
+    return (*own(to), *(axis - first + to for axis in perm[first:]))
+
+
+def gather_nd(node: ir.Node, perm: Perm, below: bool) -> Form | None:
+    """Indices of the first axes: in their place stand all axes of the indices but the last."""
+    n, q = rank(at(node, 0)), rank(at(node, 1))
+    picked = _indexed(node)
+    if picked is None or len(perm) != (q - 1 + n - picked if below else n):
+        return None
+    other = _behind(perm, q - 1, picked) if below else _behind(perm, picked, q - 1)
+    if other is None:
+        return None
+    return Form((other, None), (perm,)) if below else Form((perm, None), (other,))
+
+
+def scatter_nd(node: ir.Node, perm: Perm, below: bool) -> Form | None:
+    """Indices of the first axes, which stay; what is put there has the others behind those of the indices."""
+    picked, n = _indexed(node), len(perm)
+    if picked is None or n != rank(at(node, 0)):
+        return None
+    updates = _behind(perm, picked, rank(at(node, 1)) - 1)
+    return None if updates is None else Form((perm, None, updates), (perm,))
+
+
+def _indexed(node: ir.Node) -> int | None:
+    """How many of the first axes GatherND and ScatterND index, those of the batch among them."""
+    indices = sizes(at(node, 1))
+    if not indices or not isinstance(indices[-1], int):
+        return None
+    return node.attributes.get_int("batch_dims", 0) + indices[-1]
+
+
 @of_all_axes
 def normalised(node: ir.Node, perm: Perm, below: bool) -> Form | None:
     """LayerNormalization and RMSNormalization over the last axes; the scale has those axes alone."""
@@ -208,11 +245,13 @@ RULES: dict[str, Rule] = {
     "Expand": expand,
     "Gather": gather,
     "GatherElements": along(0, 1, default=0),
+    "GatherND": gather_nd,
     "MatMul": matmul,
     "MeanVarianceNormalization": centred,
     "Pad": pad,
     "Resize": resize,
     "ScatterElements": along(0, 1, 2, default=0),
+    "ScatterND": scatter_nd,
     "Slice": slice_,
     "Split": along(0, default=0),
     "Tile": tile,

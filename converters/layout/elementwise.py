@@ -55,7 +55,7 @@ def dropped(node: ir.Node, perm: Perm, below: bool) -> Form | None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY, unary),
-    **dict.fromkeys((*BROADCAST, "PRelu"), broadcast),
+    **dict.fromkeys((*BROADCAST, "PRelu", "SwiGLU"), broadcast),
     "QuantizeLinear": quantised,
     "DequantizeLinear": quantised,
 }

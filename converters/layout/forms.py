@@ -80,6 +80,15 @@ def same(node: ir.Node, perm: Perm, inputs: Sequence[int] = (0,), **changes: Any
     return None if takes is None else Form(takes, given(node, perm), **changes)
 
 
+def form_of(rule: Rule, node: ir.Node, perm: Perm, below: bool) -> Form | None:
+    """The form that a rule gives, if all is known that it stands on: the rank of whatever is in a layout or is read."""
+    form = rule(node, perm, below)
+    if form is None or any(rank(out) < 0 and (out.uses() or out.is_graph_output()) for out in node.outputs):
+        return None
+    layouts = (*zip(node.inputs, form.takes, strict=True), *zip(node.outputs, form.gives, strict=True))
+    return form if all(layout is None or rank(value) == len(layout) for value, layout in layouts) else None
+
+
 def of_all_axes(rule: Rule) -> Rule:
     """A rule that is asked only for layouts of as many axes as the first input has."""
 

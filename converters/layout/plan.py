@@ -21,13 +21,13 @@ from zoo.converters.layout.bound import Takes
 from zoo.converters.layout.cut import NO, YES, Costs
 from zoo.converters.layout.forms import sizes
 from zoo.converters.layout.perms import Perm, between, compose, is_view, own
-from zoo.converters.layout.sites import Edge, Flow, Plan, Site, Use, carry, sites_of
+from zoo.converters.layout.sites import Edges, Flow, Plan, Site, Use, carry, sites_of
 
 FREE_SIZE = 64  # what a size that is not known counts as
 
 
-def make_plan(graph: ir.Graph, takes: Takes, inputs: Mapping[ir.Value, Edge], outputs: Edge) -> Plan:
-    """The cheapest plan for a graph: `inputs` are what it is fed, and what may become of each."""
+def make_plan(graph: ir.Graph, takes: Takes, inputs: Edges, outputs: Edges) -> Plan:
+    """The cheapest plan for a graph that is fed `inputs` and gives `outputs`: with each, what may become of it."""
     plan = sites_of(graph, takes, inputs, outputs)
     carry(plan)
     if any(len(site.forms) > 1 for site in plan.sites):

@@ -78,7 +78,7 @@ def target(have: Sequence[Size], want: Sequence[Size]) -> list[int] | None:
     made = [size if isinstance(size, int) else 0 if have[i : i + 1] == [size] else -1 for i, size in enumerate(want)]
     if made.count(0) == 1 and -1 not in made:
         made[made.index(0)] = -1
-    return made if made.count(-1) <= 1 else None
+    return made if made.count(-1) <= 1 and 0 not in want else None  # a size of 0 would mean one that stays
 
 
 def _may_copy(shape: ir.Value) -> bool:

@@ -7,23 +7,25 @@ graph's own are no sites: they are what they are, another layout of the same val
 
 from __future__ import annotations
 
+import functools
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import onnx_ir as ir
 
 from zoo.converters.graph import DOMAIN, bodies, is_parameter
 from zoo.converters.layout import axes, elementwise, shapes
 from zoo.converters.layout.bound import EASY, Takes, channels_last_form
-from zoo.converters.layout.forms import Form, Rule, sizes
+from zoo.converters.layout.forms import Form, Rule, form_of, sizes
 from zoo.converters.layout.perms import Perm, compose, inverse, own
 from zoo.converters.writers.driver import Body
 
 RULES: Mapping[str, Rule] = elementwise.RULES | axes.RULES | shapes.RULES
 OURS: Mapping[str, Rule] = elementwise.OURS | axes.OURS
+Ask: TypeAlias = Callable[[Perm, bool], Form | None]  # layout, of what: False if it is read, True if it is given
 MAX_FORMS = 6  # of one site: what stands there, its channels-last form, and what a few neighbours would like
 
 
@@ -32,7 +34,10 @@ class Edge(Enum):
 
     LAST = "last"  # its channels may be last
     FIRST = "first"  # it stays; what is transposed there counts for its size alone
-    INSIDE = "inside"  # it stays, and is no edge: of a body of If, Loop or Scan
+    INSIDE = "inside"  # it stays, and is no edge: of a body of If, Loop or Scan, or one that was turned before
+
+
+Edges: TypeAlias = Mapping[ir.Value, Edge]
 
 
 class View(NamedTuple):
@@ -66,7 +71,7 @@ class Site:
 
     thing: ir.Node | ir.Value
     forms: list[Form]
-    rule: Rule | None = None
+    ask: Ask | None = None  # what gives further forms
     is_edge: bool = False  # transpositions there are what was asked for, and count for their size alone
     prefers_last: bool = False  # where nothing else decides
 
@@ -100,7 +105,7 @@ def captured(node: ir.Node) -> list[ir.Value]:
     return list(dict.fromkeys(v for body in bodies(node) for v in Body(body, {}).captured))
 
 
-def sites_of(graph: ir.Graph, takes: Takes, inputs: Mapping[ir.Value, Edge], outputs: Edge) -> Plan:
+def sites_of(graph: ir.Graph, takes: Takes, inputs: Edges, outputs: Edges) -> Plan:
     """The sites of a graph with the forms that they have by themselves, and the values between them."""
     fixed = fixed_values(graph)
     plan = Plan([], {}, {}, [])
@@ -118,8 +123,9 @@ def sites_of(graph: ir.Graph, takes: Takes, inputs: Mapping[ir.Value, Edge], out
             for i, value in enumerate(node.outputs):
                 plan.flows[value] = Flow(value, len(plan.sites) - 1, i)
     for value in dict.fromkeys(graph.outputs):
-        rule = _edge if outputs is Edge.LAST else None
-        site = Site(value, [Form((None,), ())], rule, is_edge=outputs is Edge.FIRST, prefers_last=True)
+        edge = outputs[value]
+        ask = edge_form if edge is Edge.LAST else None
+        site = Site(value, [Form((None,), ())], ask, is_edge=edge is Edge.FIRST, prefers_last=True)
         _read(plan, site, [value], fixed)
     plan.chosen = [0] * len(plan.sites)
     return plan
@@ -127,9 +133,9 @@ def sites_of(graph: ir.Graph, takes: Takes, inputs: Mapping[ir.Value, Edge], out
 
 def _given(plan: Plan, value: ir.Value, edge: Edge) -> None:
     """A site for a value that the graph is given from outside."""
-    rule = _edge if edge is Edge.LAST else None
+    ask = edge_form if edge is Edge.LAST else None
     plan.flows[value] = Flow(value, len(plan.sites), 0)
-    plan.sites.append(Site(value, [Form((), (None,))], rule, is_edge=edge is Edge.FIRST, prefers_last=True))
+    plan.sites.append(Site(value, [Form((), (None,))], ask, is_edge=edge is Edge.FIRST, prefers_last=True))
 
 
 def _read(plan: Plan, site: Site, values: Iterable[ir.Value | None], fixed: set[ir.Value]) -> None:
@@ -164,10 +170,11 @@ def _site(node: ir.Node, takes: Takes) -> Site:
     if form is not None and takes(node):
         return Site(node, [plain, form] if node.op_type in EASY else [form], prefers_last=True)
     table = RULES if node.domain in ("", "ai.onnx") else OURS if node.domain == DOMAIN else {}
-    return Site(node, [plain], table.get(node.op_type))
+    rule = table.get(node.op_type)
+    return Site(node, [plain], None if rule is None else functools.partial(form_of, rule, node))
 
 
-def _edge(thing: object, perm: Perm, below: bool) -> Form | None:
+def edge_form(perm: Perm, below: bool) -> Form | None:
     """An input or output of the graph has one axis last that was not (it need not have a batch), or what it says."""
     if len(perm) < 3 or list(perm[:-1]) != sorted(perm[:-1]):
         return None
@@ -198,7 +205,7 @@ def carry(plan: Plan) -> None:
                 offer(value, perm)
 
     def ask(site: Site, perm: Perm, index: int, below: bool) -> None:
-        form = site.rule(site.thing, perm, below) if site.rule and len(site.forms) < MAX_FORMS else None  # type: ignore[arg-type]
+        form = site.ask(perm, below) if site.ask is not None and len(site.forms) < MAX_FORMS else None
         if form is None or (form.gives if below else form.takes)[index] != perm:
             return
         if all((form.takes, form.gives) != (other.takes, other.gives) for other in site.forms):

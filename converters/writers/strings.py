@@ -23,6 +23,13 @@ def strings(items: Sequence[str], shape: Sequence[int]) -> Array:
     return made.reshape(tuple(shape))
 
 
+def decoded(x: Array) -> Array:
+    """An array as it is; of bytes, which is how ONNX keeps strings, as strings."""
+    if x.dtype.kind not in "OSU":
+        return x
+    return strings([word.decode() if isinstance(word, bytes) else str(word) for word in x.reshape(-1)], x.shape)
+
+
 def unique(x: Array, axis: int | None = None, ordered: bool = True) -> tuple[Array, Array, Array, Array]:
     """The strings (or slices along an axis) that differ, where each stands first, where each of x went, how many.
 

@@ -38,8 +38,9 @@ def gelu(w: Any, X: Value, *, approximate: str = "none") -> Value:
 
 @lowers("Swish")
 def swish(w: Any, X: Value, *, alpha: float = 1.0) -> Value:
-    """X * sigmoid(alpha * X)."""
-    return X * jax.nn.sigmoid(X if alpha == 1.0 else alpha * X)
+    """X * sigmoid(alpha * X); of half precision computed in float32."""
+    x = X.astype(jnp.promote_types(X.dtype, jnp.float32))
+    return (x * jax.nn.sigmoid(x if alpha == 1.0 else alpha * x)).astype(X.dtype)
 
 
 @lowers("SwiGLU")
@@ -81,7 +82,7 @@ def selu(w: Any, X: Value, *, alpha: float = 1.6732632, gamma: float = 1.050701)
 @lowers("ThresholdedRelu")
 def thresholded_relu(w: Any, X: Value, *, alpha: float = 1.0) -> Value:
     """X where it is above alpha, 0 elsewhere."""
-    return jnp.where(X > alpha, X, 0)
+    return jnp.where(alpha < X, X, 0)
 
 
 @lowers("Shrink")

@@ -1,4 +1,8 @@
-"""ONNX's attention operators: jax.nn.dot_product_attention, and what of them it does not compute."""
+"""ONNX's attention operators, as products and a softmax, which XLA fuses.
+
+jax.nn.dot_product_attention is that very composition too (save on request, by cuDNN), with the axes in another order,
+values of the keys' size alone, and (jaxlib 0.7.1) no half precision on a CPU.
+"""
 
 # ruff: noqa: N803 - the names are the specification's
 
@@ -53,21 +57,12 @@ def attention(
         past = past_key.shape[2]
         k, v = jnp.concatenate([past_key, k], 2), jnp.concatenate([past_value, v], 2)
     windows = {"left": left_window_size, "right": right_window_size}
-    is_plain = attn_mask is None and nonpad_kv_seqlen is None and max(windows.values()) < 0 and not (is_causal and past)
-    precision = jnp.promote_types(Q.dtype, jnp.float32)
+    mask, precision = attn_mask, jnp.promote_types(Q.dtype, jnp.float32)
     if softmax_precision:
         precision = jnp.promote_types(precision, w.dtype_of(softmax_precision))
-    if is_plain and not softcap and not w.is_read(3) and precision.itemsize == 4:
-        y = jax.nn.dot_product_attention(
-            q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2), scale=scale, is_causal=bool(is_causal)
-        )
-        return (y.reshape(*y.shape[:2], -1) if is_flat else y.swapaxes(1, 2)), k, v
-    mask = attn_mask
-    if not is_plain or is_causal:
+    if is_causal or mask is not None or nonpad_kv_seqlen is not None or max(windows.values()) >= 0:
         mask = attention_mask(q, k, mask, nonpad_kv_seqlen, past, is_causal=bool(is_causal), **windows)
-    y, scores = attended(
-        q, k, v, mask, scale=scale, softcap=softcap, mode=qk_matmul_output_mode, precision=precision
-    )
+    y, scores = attended(q, k, v, mask, scale=scale, softcap=softcap, mode=qk_matmul_output_mode, precision=precision)
     y = y.swapaxes(1, 2).reshape(y.shape[0], y.shape[2], -1) if is_flat else y
     return y, k, v, scores
 

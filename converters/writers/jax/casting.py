@@ -35,7 +35,7 @@ def converted(w: Any, x: Value, target: ir.DataType, *, saturate: bool = True, r
         return to_narrow_float(x, dtype, *NARROW_FLOATS[target])
     if target in NARROW_INTS:
         return to_narrow_int(x, target.bitwidth, dtype)
-    if dtype == bool:
+    if target == Type.BOOL:
         return x != 0
     return x.astype(dtype)
 

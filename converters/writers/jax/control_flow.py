@@ -263,4 +263,3 @@ def sequence_map(w: Any, input_sequence: Value, *additional_inputs: Value, body:
         for column, made in zip(columns, run(item, *given, step=i), strict=True):
             column.append(made)
     return tuple(columns)
-

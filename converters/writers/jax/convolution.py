@@ -75,7 +75,9 @@ def conv_transpose(
     It is the convolution of X, its elements a stride apart, with the kernel turned around.
     """
     n = W.ndim - 2
-    at = windows_of(X.shape[2:], W.shape[2:], "NOTSET" if auto_pad.startswith("SAME") else auto_pad, pads, strides, dilations)
+    at = windows_of(
+        X.shape[2:], W.shape[2:], "NOTSET" if auto_pad.startswith("SAME") else auto_pad, pads, strides, dilations
+    )
     extra = list(output_padding or [0] * n)
     cuts = at.padding
     if output_shape is not None or auto_pad.startswith("SAME"):

@@ -1,16 +1,18 @@
 """ONNX's random operators, and dropout.
 
-They draw by the caller's key `rngs`, each node in a stream of its own; without one by the node's seed, or 0: a pure
-function gives the same for the same arguments.
+They draw by the caller's key `rngs`, each node in a stream of its own. Without one a pure function gives the same for
+the same arguments: with a seed the numbers of ONNX's reference, numpy's RandomState(seed).uniform(), else by the key 0.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from zoo.converters.graph import DOMAIN
 from zoo.converters.writers.jax import lowers
@@ -19,10 +21,13 @@ from zoo.errors import BadInput
 Value = Any
 
 
-def _draw(f: Any, w: Any, shape: Sequence[int], dtype: Any, seed: float | None) -> Value:
-    """Numbers drawn in float32 at least: half precision has too few between 0 and 1."""
+def _uniform(w: Any, shape: Sequence[int], dtype: Any, seed: float | None) -> Value:
+    """Numbers in [0, 1), in float32 at least: half precision has too few of them."""
     wide = jnp.promote_types(dtype, jnp.float32)
-    return f(w.key(seed), tuple(shape), wide)
+    if w.rngs is None and seed is not None and not math.isnan(seed):
+        drawn = np.random.RandomState(int(np.float32(seed)) % 2**32).uniform(size=tuple(shape))
+        return jnp.asarray(np.asarray(drawn), wide)
+    return jax.random.uniform(w.key(seed), tuple(shape), wide)
 
 
 @lowers("RandomUniform")
@@ -30,7 +35,8 @@ def random_uniform(
     w: Any, *, dtype: int = 1, high: float = 1.0, low: float = 0.0, seed: float | None = None, shape: Sequence[int]
 ) -> Value:
     """Numbers from low to high, each as likely."""
-    return (_draw(jax.random.uniform, w, shape, w.dtype_of(dtype), seed) * (high - low) + low).astype(w.dtype_of(dtype))
+    to = w.dtype_of(dtype)
+    return (_uniform(w, shape, to, seed) * (high - low) + low).astype(to)
 
 
 @lowers("RandomUniformLike")
@@ -53,7 +59,9 @@ def random_normal(
     w: Any, *, dtype: int = 1, mean: float = 0.0, scale: float = 1.0, seed: float | None = None, shape: Sequence[int]
 ) -> Value:
     """Numbers of the normal distribution of a mean and a deviation."""
-    return (_draw(jax.random.normal, w, shape, w.dtype_of(dtype), seed) * scale + mean).astype(w.dtype_of(dtype))
+    to = w.dtype_of(dtype)
+    drawn = jax.random.normal(w.key(seed), tuple(shape), jnp.promote_types(to, jnp.float32))
+    return (drawn * scale + mean).astype(to)
 
 
 @lowers("RandomNormalLike")
@@ -74,8 +82,8 @@ def random_normal_like(
 @lowers("Bernoulli")
 def bernoulli(w: Any, input: Value, *, dtype: int | None = None, seed: float | None = None) -> Value:  # noqa: A002
     """1 as often as each probability says, else 0."""
-    wide = input.astype(jnp.promote_types(input.dtype, jnp.float32))
-    return jax.random.bernoulli(w.key(seed), wide).astype(w.dtype_of(dtype or w.type_in(0)))
+    drawn = _uniform(w, input.shape, jnp.promote_types(input.dtype, float), seed)
+    return (drawn < input).astype(w.dtype_of(dtype or w.type_in(0)))
 
 
 @lowers("Multinomial")
@@ -96,25 +104,23 @@ def dropout(w: Any, data: Value, ratio: Value = None, training_mode: Value = Non
     if training_mode is None or (known is not None and not known.any()):
         if not w.train:
             return data, jnp.ones(data.shape, bool)
-        y, kept = _dropped(_train_key(w, seed), data, p)
-        return y, kept
-    y, kept = _dropped(w.key(seed), data, p)
-    if known is not None:
+        _check_key(w)
+    y, kept = _dropped(data, p, _uniform(w, data.shape, float, seed))
+    if training_mode is None or known is not None:
         return y, kept
     trains = training_mode.reshape(())
     return jnp.where(trains, y, data), jnp.where(trains, kept, True)
 
 
-def _train_key(w: Any, seed: float | None = None) -> jax.Array:
+def _check_key(w: Any) -> None:
+    """Raise BadInput where a model is to drop, and has no key to drop by."""
     if w.rngs is None:
         raise BadInput("train=True of a model with dropout takes rngs, a key: apply(..., rngs=jax.random.key(0))")
-    key: jax.Array = w.key(seed)
-    return key
 
 
-def _dropped(key: jax.Array, x: Value, p: Value) -> tuple[Value, Value]:
+def _dropped(x: Value, p: Value, drawn: Value) -> tuple[Value, Value]:
     """What dropout with probability p leaves of x, scaled up, and where it was kept."""
-    kept = jax.random.uniform(key, x.shape) >= p
+    kept = drawn >= p
     return jnp.where(kept, x / jnp.where(p < 1, 1 - p, 1), 0).astype(x.dtype), kept
 
 
@@ -127,5 +133,6 @@ def stochastic_depth(w: Any, X: Value, *, p: float, mode: str) -> Value:
     if not w.train or p == 0.0:
         return X
     shape = [X.shape[0] if mode == "row" else 1] + [1] * (X.ndim - 1)
-    kept = jax.random.bernoulli(_train_key(w), 1.0 - p, shape)
+    _check_key(w)
+    kept = jax.random.bernoulli(w.key(), 1.0 - p, shape)
     return jnp.where(kept, X / (1.0 - p) if p < 1.0 else X, 0)

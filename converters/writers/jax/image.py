@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from PIL import Image
 
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.numbers import decoded_image
 from zoo.errors import HubError
 
 Value = Any
@@ -134,13 +133,5 @@ def col2im(
 
 @lowers("ImageDecoder")
 def image_decoder(w: Any, encoded_stream: Value, *, pixel_format: str = "RGB") -> Value:
-    """The bytes of an image file, uint8 [n] -> uint8 [height, width, 3], or [height, width, 1] for Grayscale.
-
-    Raises what Pillow raises for bytes that are no image, or one of an absurd size.
-    """
-    if pixel_format not in ("RGB", "BGR", "Grayscale"):
-        raise HubError(f"ImageDecoder with pixel format {pixel_format!r}; there are RGB, BGR and Grayscale")
-    with Image.open(io.BytesIO(w.concrete(encoded_stream).tobytes())) as image:
-        pixels = np.array(image.convert("L" if pixel_format == "Grayscale" else "RGB"))
-    pixels = pixels[:, :, ::-1] if pixel_format == "BGR" else pixels
-    return jnp.asarray(pixels.reshape(*pixels.shape[:2], -1))
+    """The bytes of an image file, uint8 [n] -> uint8 [height, width, 3], or [height, width, 1] for Grayscale."""
+    return jnp.asarray(decoded_image(w.concrete(encoded_stream), pixel_format))

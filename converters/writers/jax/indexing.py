@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from zoo.converters.writers import numbers
 from zoo.converters.writers.jax import lowers
 from zoo.errors import HubError
 
@@ -125,13 +126,7 @@ def one_hot(w: Any, indices: Value, depth: Value, values: Value, *, axis: int = 
 @lowers("Unique")
 def unique(w: Any, X: Value, *, axis: int | None = None, sorted: int = 1) -> Value:  # noqa: A002
     """The elements or slices that differ, where each stands first, which of them each is, how often each is there."""
-    found, first, inverse, counts = np.unique(w.concrete(X), True, True, True, axis=axis)
-    inverse = inverse.reshape(-1)
-    if not sorted:
-        order = np.argsort(first)
-        found, first, counts = np.take(found, order, axis or 0), first[order], counts[order]
-        inverse = np.argsort(order)[inverse]
-    return found, first.astype(np.int64), inverse.astype(np.int64), counts.astype(np.int64)
+    return numbers.unique(w.concrete(X), axis, bool(sorted))
 
 
 @lowers("ReverseSequence")

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.activation import swish
 from zoo.converters.writers.jax.convolution import along_channels
 
 Value = Any
@@ -86,5 +86,5 @@ def causal_conv_with_state(
     x = jnp.concatenate([before, input], 2)
     y = lax.conv_general_dilated(x, weight, [1], [(0, 0)], feature_group_count=weight.shape[0])
     y = y if bias is None else y + along_channels(bias, y)
-    y = jax.nn.silu(y) if activation in ("silu", "swish") else y
+    y = swish(w, y) if activation in ("silu", "swish") else y
     return y, x[..., x.shape[2] - (size - 1) :]

@@ -20,7 +20,7 @@ from jax import lax
 from zoo.converters.writers.jax import lowers
 
 Value = Any
-FUNCTIONS: dict[str, Callable[[Value], Value]] = {
+FUNCTIONS: dict[str, Callable[..., Value]] = {
     "Abs": jnp.abs,
     "Neg": jnp.negative,
     "Sign": jnp.sign,
@@ -44,7 +44,7 @@ FUNCTIONS: dict[str, Callable[[Value], Value]] = {
     "Acosh": jnp.arccosh,
     "Atanh": jnp.arctanh,
 }
-ARITHMETIC: dict[str, Callable[[Value, Value], Value]] = {"Add": jnp.add, "Sub": jnp.subtract, "Mul": jnp.multiply}
+ARITHMETIC: dict[str, Callable[..., Value]] = {"Add": jnp.add, "Sub": jnp.subtract, "Mul": jnp.multiply}
 MOST_MULTIPLIED = 32  # whole exponents up to here are products, which need no logarithm
 
 for _op, _f in FUNCTIONS.items():

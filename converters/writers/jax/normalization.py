@@ -24,7 +24,7 @@ def _wide(x: Value) -> Value:
 
 
 def _normalised(x: Value, axes: Sequence[int], epsilon: float) -> tuple[Value, Value, Value]:
-    """x over its deviation along axes around its mean; the mean; and 1 / the deviation."""
+    """X over its deviation along axes around its mean; the mean; and 1 / the deviation."""
     mean = jnp.mean(x, tuple(axes), keepdims=True)
     centred = x - mean
     inverse = lax.rsqrt(jnp.mean(jnp.square(centred), tuple(axes), keepdims=True) + epsilon)

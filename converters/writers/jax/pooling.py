@@ -40,12 +40,14 @@ def max_pool(
         return reduce_windows(X, at, start, lax.max)
     read, places = windows(X, at, start)
     read = jnp.where(places >= 0, read, start)
-    which = jnp.argmax(read, -1)
+    largest = jnp.max(read, -1)
+    wins = (read == largest[..., None]) | jnp.isnan(read)
+    which = jnp.argmax(wins & (places >= 0), -1)  # the padding never does
     place = jnp.take_along_axis(jnp.broadcast_to(places, read.shape), which[..., None], -1)[..., 0]
     if storage_order:
         place = _column_major(place, X.shape[2:])
     planes = np.arange(X.shape[0] * X.shape[1]).reshape(*X.shape[:2], *[1] * (X.ndim - 2))
-    return jnp.max(read, -1), planes * math.prod(X.shape[2:]) + place
+    return largest, planes * math.prod(X.shape[2:]) + place
 
 
 def _column_major(place: Value, sizes: Sequence[int]) -> Value:

@@ -67,8 +67,10 @@ def quantize_linear(
     if not target.is_integer():
         return converted(w, steps if zero is None else steps + zero, target, saturate=bool(saturate))
     whole = jnp.round(steps).astype(jnp.float32)
-    return jnp.clip(whole if zero is None else whole + zero, *_limits(target)).astype(_wide_int(target)).astype(
-        w.dtype_of(target)
+    return (
+        jnp.clip(whole if zero is None else whole + zero, *_limits(target))
+        .astype(_wide_int(target))
+        .astype(w.dtype_of(target))
     )
 
 

@@ -39,8 +39,7 @@ class JaxRunner:
                 given = {spec.name: from_numpy(feeds[spec.name]) for spec in self.inputs}
                 made = self._made(given)
                 named = made if len(self.outputs) > 1 else {self.outputs[0].name: made}
-                dtypes = {spec.name: spec.dtype for spec in self.outputs}
-                return {name: to_numpy(value, dtypes[name]) for name, value in named.items()}
+                return {spec.name: to_numpy(named[spec.name], spec.dtype) for spec in self.outputs}
         except ZooError:
             raise
         except Exception as error:
@@ -65,7 +64,7 @@ def runner(
 
 
 def jax_device(name: str) -> jax.Device:
-    """jax's device of a name: auto, cpu, cuda, cuda:1, tpu. Raises UsageError with the reason."""
+    """Jax's device of a name: auto, cpu, cuda, cuda:1, tpu. Raises UsageError with the reason."""
     if name == "auto":
         return jax.devices()[0]
     kind, _, number = name.partition(":")

@@ -208,9 +208,7 @@ def max_roi_pool(w: Any, X: Value, rois: Value, *, pooled_shape: Sequence[int], 
     for i in range(pooled_shape[0]):
         row = jnp.max(jnp.where(rows[:, i, None, :, None], images, -math.inf), 2)  # [count, C, W]
         pooled.append(
-            jnp.stack(
-                [jnp.max(jnp.where(columns[:, j, None], row, -math.inf), 2) for j in range(pooled_shape[1])], -1
-            )
+            jnp.stack([jnp.max(jnp.where(columns[:, j, None], row, -math.inf), 2) for j in range(pooled_shape[1])], -1)
         )
     y = jnp.stack(pooled, 2)
     return jnp.where(jnp.isneginf(y), 0.0, y)

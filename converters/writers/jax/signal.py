@@ -1,14 +1,13 @@
 """ONNX's signal operators by jax.numpy.fft; windows and triangles are known when jax traces, and numpy's.
 
 ONNX has no complex numbers here: real and imaginary part stand in a last axis of two, and a real signal's is of one.
-Half precision is transformed in float32.
+It is transformed in float64 where jax is in its 64-bit mode, else in float32.
 """
 
 # ruff: noqa: N803 - the names are the specification's
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from zoo.converters.writers.jax import lowers
-from zoo.converters.writers.jax.types import Array
+from zoo.converters.writers.numbers import BLACKMAN, HAMMING, HANN, cosine_window, mel_triangles
 from zoo.errors import HubError
 
 Value = Any
@@ -28,7 +27,7 @@ def _signal(w: Any, x: Value) -> tuple[Value, bool]:
     size = x.shape[-1]
     if size not in (1, 2):
         raise HubError(f"{w.node.op_type} of a signal whose last axis is {size}; 1 is a real one, 2 a complex one")
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.astype(float)
     return (lax.complex(x[..., 0], x[..., 1]) if size == 2 else x[..., 0]), size == 2
 
 
@@ -85,29 +84,23 @@ def stft(
 @lowers("HannWindow")
 def hann_window(w: Any, size: Value, *, output_datatype: int = 1, periodic: int = 1) -> Value:
     """The squared sine of half a turn over the window."""
-    return _window(w, size, output_datatype, periodic, (0.5, -0.5))
+    return _window(w, size, output_datatype, periodic, HANN)
 
 
 @lowers("HammingWindow")
 def hamming_window(w: Any, size: Value, *, output_datatype: int = 1, periodic: int = 1) -> Value:
     """25/46 - 21/46 cos of a turn over the window."""
-    return _window(w, size, output_datatype, periodic, (25 / 46, -21 / 46))
+    return _window(w, size, output_datatype, periodic, HAMMING)
 
 
 @lowers("BlackmanWindow")
 def blackman_window(w: Any, size: Value, *, output_datatype: int = 1, periodic: int = 1) -> Value:
     """0.42 - 0.5 cos of a turn + 0.08 cos of two turns over the window."""
-    return _window(w, size, output_datatype, periodic, (0.42, -0.5, 0.08))
+    return _window(w, size, output_datatype, periodic, BLACKMAN)
 
 
 def _window(w: Any, size: Value, output_datatype: int, periodic: int, factors: Sequence[float]) -> Value:
-    """A sum of cosines over `size` places; a periodic one is all but the last of one more."""
-    n = w.number(size)
-    turn = 2 * math.pi * np.arange(n) / max(n if periodic else n - 1, 1)
-    made = sum(factor * np.cos(k * turn) for k, factor in enumerate(factors))
-    if n == 1 and not periodic:
-        made = np.ones(1)
-    return jnp.asarray(made, w.dtype_of(output_datatype))
+    return jnp.asarray(cosine_window(w.number(size), bool(periodic), factors), w.dtype_of(output_datatype))
 
 
 @lowers("MelWeightMatrix")
@@ -124,21 +117,3 @@ def mel_weight_matrix(
     """Triangles [frequencies, bands] that turn a spectrum into one on the mel scale."""
     numbers = [w.number(x) for x in (num_mel_bins, dft_length, sample_rate, lower_edge_hertz, upper_edge_hertz)]
     return jnp.asarray(mel_triangles(*numbers), w.dtype_of(output_datatype))
-
-
-def mel_triangles(bands: int, dft_length: int, sample_rate: int, lowest: float, highest: float) -> Array:
-    """Triangles [dft_length // 2 + 1, bands] over the frequencies of a transform, evenly apart on the mel scale.
-
-    A band's begins at the peak of the one before and ends at the peak of the one behind. The step is the standard's: of
-    as many parts as there are edges, so that the last band ends below `highest`, in Hertz as `lowest` is.
-    """
-    low, high = (2595 * math.log10(1 + edge / 700) for edge in (lowest, highest))
-    edges = np.arange(bands + 2) * ((high - low) / (bands + 2)) + low
-    hertz = 700 * np.expm1(edges / 2595 * math.log(10))
-    places = np.floor((dft_length + 1) * hertz / sample_rate)
-    begin, peak, end = places[:-2], places[1:-1], places[2:]
-    at = np.arange(dft_length // 2 + 1)[:, None]
-    rising = np.where(peak > begin, (at - begin) / np.maximum(peak - begin, 1), 1)
-    falling = (end - at) / np.maximum(end - peak, 1)
-    weights = np.where((at >= begin) & (at <= peak), rising, 0)
-    return np.where((at >= peak) & (at < end), falling, weights)

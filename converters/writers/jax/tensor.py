@@ -10,8 +10,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.export import is_symbolic_dim
 
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.sizes import sizes
+from zoo.converters.writers.strings import decoded
 from zoo.errors import HubError
 
 Value = Any
@@ -38,7 +41,7 @@ def constant(
 ) -> Value:
     """A constant that is an output of its graph, most often of a branch; every other one is folded."""
     if value is not None:
-        return value.numpy()
+        return decoded(value.numpy())
     floats, ints = (value_float, value_floats), (value_int, value_ints)
     for given, dtype in ((floats, np.float32), (ints, np.int64), ((value_string, value_strings), object)):
         for number in given:
@@ -50,13 +53,13 @@ def constant(
 @lowers("Shape")
 def shape(w: Any, data: Value, *, end: int | None = None, start: int = 0) -> Value:
     """The sizes."""
-    return np.array(data.shape[start:end], dtype=np.int64)
+    return sizes(data.shape[start:end])
 
 
 @lowers("Size")
 def size(w: Any, data: Value) -> Value:
     """The number of elements."""
-    return np.array(math.prod(data.shape), dtype=np.int64)
+    return sizes([math.prod(data.shape)], ())
 
 
 @lowers("Reshape")
@@ -111,8 +114,9 @@ def slice_(w: Any, data: Value, starts: Value, ends: Value, axes: Value = None, 
     """data[start:end:step] along the named axes."""
     begins, limits = w.ints(starts), w.ints(ends)
     along = range(len(begins)) if axes is None else w.ints(axes)
+    strides = [1] * len(begins) if steps is None else w.ints(steps)
     index = [slice(None)] * data.ndim
-    for axis, begin, end, step in zip(along, begins, limits, w.ints(steps) if steps is not None else [1] * len(begins), strict=True):
+    for axis, begin, end, step in zip(along, begins, limits, strides, strict=True):
         index[axis] = slice(begin, end, step)
     return data[tuple(index)]
 
@@ -153,6 +157,10 @@ def constant_of_shape(w: Any, input: Value, *, value: Any = None) -> Value:  # n
 @lowers("Range")
 def range_(w: Any, start: Value, limit: Value, delta: Value, *, stash_type: int = 1) -> Value:
     """start, start + delta, ... below limit; nothing where the limit lies the other way."""
+    numbers = [w.ints(x)[0] for x in (start, limit, delta) if jnp.issubdtype(x.dtype, jnp.integer)]
+    if any(is_symbolic_dim(n) for n in numbers):
+        first, last, step = numbers
+        return jnp.arange(first, last, step, dtype=start.dtype)
     first, last, step = (w.concrete(x).reshape(-1)[0] for x in (start, limit, delta))
     is_whole = first.dtype.kind in "iu"
     first, last, step = (int(n) if is_whole else float(n) for n in (first, last, step))
@@ -164,4 +172,4 @@ def range_(w: Any, start: Value, limit: Value, delta: Value, *, stash_type: int 
 @lowers("EyeLike")
 def eye_like(w: Any, input: Value, *, dtype: int | None = None, k: int = 0) -> Value:  # noqa: A002
     """Ones on the k-th diagonal of a matrix of the input's shape, zeros elsewhere."""
-    return jnp.eye(*input.shape, k=k, dtype=input.dtype if not dtype else w.dtype_of(dtype))
+    return jnp.eye(input.shape[0], input.shape[1], k, input.dtype if not dtype else w.dtype_of(dtype))

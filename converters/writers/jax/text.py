@@ -18,6 +18,7 @@ import onnx_ir as ir
 from zoo.converters.writers import strings
 from zoo.converters.writers.jax import control_flow, indexing, lowers, sequence
 from zoo.converters.writers.jax import tensor as tensors
+from zoo.converters.writers.numbers import tf_idf
 from zoo.errors import HubError
 
 Value = Any
@@ -120,27 +121,21 @@ def tf_idf_vectorizer(
     """How often n-grams of a pool occur in each row of X [C] or [N, C]: counts (TF), the weight of what occurs (IDF),
     or the count times the weight (TFIDF).
     """
-    if mode not in ("TF", "IDF", "TFIDF"):
-        raise HubError(f"TfIdfVectorizer has no mode {mode!r}")
     tokens, pool = w.concrete(X), list(pool_int64s or ())
     if pool_strings:
         vocabulary = list(dict.fromkeys(pool_strings))
         pool, tokens = strings.ids(np.array(pool_strings, object), vocabulary).tolist(), strings.ids(tokens, vocabulary)
-    starts = [*ngram_counts, len(pool)]
-    grams = [
-        tuple(pool[at : at + n])
-        for n, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True), 1)
-        for at in range(start, end, n)
-    ]
-    if len(grams) != len(ngram_indexes) or (weights and len(weights) != len(grams)):
-        raise HubError(f"{len(grams)} n-grams, {len(ngram_indexes)} indexes and {len(weights or grams)} weights")
-    lengths = range(min_gram_length, max_gram_length + 1)
-    made = strings.n_gram_counts(np.atleast_2d(tokens), grams, ngram_indexes, lengths, max_skip_count)
-    if mode != "TF":
-        weight = np.ones(made.shape[1], np.float32)
-        weight[list(ngram_indexes)] = weights or 1
-        made = (made if mode == "TFIDF" else (made > 0).astype(np.float32)) * weight
-    return made if tokens.ndim == 2 else made[0]
+    return tf_idf(
+        tokens,
+        pool,
+        max_gram_length=max_gram_length,
+        max_skip_count=max_skip_count,
+        min_gram_length=min_gram_length,
+        mode=mode,
+        ngram_counts=ngram_counts,
+        ngram_indexes=ngram_indexes,
+        weights=weights,
+    )
 
 
 @on_strings("Cast")

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from zoo.converters.writers import driver
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.sizes import Sizes, as_array, evaluated
 from zoo.converters.writers.jax.types import Array, jax_dtype, sixty_four_bits, to_jax
 from zoo.errors import HubError
 
@@ -35,11 +36,17 @@ HANDS_ON = {
     *("SequenceConstruct", "SequenceEmpty", "SequenceAt", "SequenceInsert", "SequenceErase", "SequenceLength"),
 }
 NEVER_KNOWN = RANDOM | HANDS_ON | {"Dropout"}
+
+
+def _product(sizes: Array) -> float:
+    return float(np.prod(np.abs(sizes), dtype=np.float64))
+
+
 # operator -> how many elements it makes of inputs that are known
 MAKES: dict[str, Callable[..., float]] = {
-    "ConstantOfShape": lambda shape: np.prod(np.abs(shape), dtype=np.float64),
-    "Expand": lambda x, shape: x.size * np.prod(np.abs(shape), dtype=np.float64),
-    "Tile": lambda x, repeats: x.size * np.prod(np.abs(repeats), dtype=np.float64),
+    "ConstantOfShape": lambda shape: _product(shape),
+    "Expand": lambda x, shape: x.size * _product(shape),
+    "Tile": lambda x, repeats: x.size * _product(repeats),
     "Range": lambda start, limit, delta: abs((float(limit) - float(start)) / float(delta)) if delta else 0,
     "OneHot": lambda indices, depth, values: indices.size * abs(float(depth.reshape(-1)[0])),
 }
@@ -95,6 +102,10 @@ class Trace:
         self.args = self.converted = args
         if node.op_type in HANDS_ON and not node.domain:
             return lowering(self, *args, **attributes)
+        if any(isinstance(x, Sizes) for x in args) and not node.domain:
+            made = evaluated(node.op_type, args, attributes)
+            if made is not None:
+                return made
         if driver.has_strings(node):
             return lowering(self, *(self.concrete(x) for x in args), **attributes)
         if self._is_known(node.op_type, args):
@@ -137,22 +148,28 @@ class Trace:
 
     def array(self, x: Value) -> Value:
         """A known value as a jax array; others as they are."""
+        if isinstance(x, Sizes):
+            return as_array(x)
         if not is_known(x):
             return x
         return to_jax(x, None if self.is_static else self.casts.get(x.dtype))
 
     def known(self, x: Value) -> Array | None:
         """The numbers of an input of the node at hand, if they are there when jax traces."""
-        raw = next((a for a, c in zip(self.args, self.converted, strict=True) if c is x), x)
+        raw = self._raw(x)
         if is_known(raw):
             known: Array = raw
             return known
-        return None if raw is None or isinstance(raw, (jax.core.Tracer, list)) else np.asarray(raw)
+        return None if raw is None or isinstance(raw, (jax.core.Tracer, list, Sizes)) else np.asarray(raw)
 
     def constant(self, x: Value) -> Array | None:
         """The numbers of an input of the node at hand, if they are known; `known` reads computed ones as well."""
-        raw = next((a for a, c in zip(self.args, self.converted, strict=True) if c is x), x)
+        raw = self._raw(x)
         return raw if is_known(raw) else None
+
+    def _raw(self, x: Value) -> Value:
+        """An input of the node at hand as it was, before it became a jax array."""
+        return next((a for a, c in zip(self.args, self.converted, strict=True) if c is x), x)
 
     def concrete(self, x: Value) -> Value:
         """An input as numpy's, lists of them and None alike. Raises Untraceable where jax traces it."""
@@ -170,7 +187,13 @@ class Trace:
         return found
 
     def ints(self, x: Value) -> list[int]:
-        """An input as a list of integers: axes, sizes, pads. Raises Untraceable where jax traces it."""
+        """An input as a list of integers: axes, sizes, pads; some of them symbols, where jax.export keeps sizes free.
+
+        Raises Untraceable where jax traces it.
+        """
+        raw = self._raw(x)
+        if isinstance(raw, Sizes):
+            return list(raw.items.reshape(-1))
         return [int(n) for n in self.concrete(x).reshape(-1)]
 
     def number(self, x: Value) -> Any:
@@ -227,7 +250,8 @@ class Trace:
             inner = Trace(
                 held.graph, {}, order, casts=casts, train=train, rngs=rngs, steps=(*self.steps, step), is_body=True
             )
-            values: driver.Values = {None: None, **outer, **dict(zip(held.graph.inputs, args, strict=True))}
+            values: driver.Values = {None: None}
+            values |= [*outer.items(), *zip(held.graph.inputs, args, strict=True)]
             made: list[Value] = driver.walk(held.graph, inner, values)
             return made
 

@@ -2,7 +2,8 @@
 
 jax has no numbers of 6 bits, and XLA packs those of 2 bits wrongly (jaxlib 0.7.1: the CPU gives back one of four).
 They are held in the smallest dtype that has every value of theirs; casts wrap and round as the graph's own dtype does,
-and the Runner takes and gives arrays of it. Where jax is not in its 64-bit mode, 64-bit dtypes become 32-bit ones, as everywhere in jax.
+and the Runner takes and gives arrays of it. Where jax is not in its 64-bit mode, 64-bit dtypes become 32-bit ones, as
+everywhere in jax.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from zoo.converters.dtypes import DTYPES, nearest
 from zoo.errors import HubError
 
 Type = ir.DataType
@@ -28,13 +30,17 @@ WIDER: dict[np.dtype[Any], Any] = {
 }
 
 
-def sixty_four_bits() -> contextlib.AbstractContextManager[Any]:
-    """jax's 64-bit mode, as long as this is open and in this thread alone."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64
+FLOATS = {dtype.numpy(): dtype for dtype in DTYPES.values()}
 
-    return enable_x64()
+
+def sixty_four_bits() -> contextlib.AbstractContextManager[Any]:
+    """Jax's 64-bit mode, as long as this is open and in this thread alone."""
+    if not hasattr(jax, "enable_x64"):  # before jax 0.8
+        from jax.experimental import enable_x64
+    else:
+        enable_x64 = jax.enable_x64
+    opened: contextlib.AbstractContextManager[Any] = enable_x64(True)
+    return opened
 
 
 def jax_dtype(dtype: ir.DataType) -> np.dtype[Any]:
@@ -51,7 +57,7 @@ def held(dtype: Any) -> np.dtype[Any]:
 
 
 def to_jax(array: Array, dtype: Any = None) -> jax.Array:
-    """An array as jax's, in a dtype if one is given.
+    """An array as jax's, in a dtype if one is given; of a narrower floating dtype the nearest numbers that it has.
 
     Raises HubError for an integer that takes 64 bits where jax has 32; the ends of int64, which stand for "as far as
     it goes", become those of int32.
@@ -60,6 +66,8 @@ def to_jax(array: Array, dtype: Any = None) -> jax.Array:
     to = held(array.dtype if dtype is None else dtype)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and to.itemsize == 4:
         array = _narrowed(array, np.iinfo(to))
+    if array.dtype in FLOATS and to in FLOATS and array.dtype.itemsize > to.itemsize:
+        array = nearest(array, FLOATS[to])
     return jnp.asarray(array.astype(to, copy=False))
 
 

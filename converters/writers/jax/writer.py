@@ -1,9 +1,9 @@
 """Bound canonical graph -> `apply, params`: a pure function of jax, and the author's tensors as a pytree.
 
-    apply, params = zoo.load("resnet50", framework="jax")
-    logits = jax.jit(apply)(params, images)
-    logits, updates = apply(params, images, train=True, rngs=jax.random.key(0))
-    params = merge(params, updates)  # the new running statistics; zoo.converters.writers.jax.params
+apply, params = zoo.load("resnet50", framework="jax")
+logits = jax.jit(apply)(params, images)
+logits, updates = apply(params, images, train=True, rngs=jax.random.key(0))
+params = merge(params, updates)  # the new running statistics; zoo.converters.writers.jax.params
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from zoo.converters.dtypes import main_dtype
-from zoo.converters.graph import PARAMETER, all_nodes, data_inputs, is_parameter
+from zoo.converters.graph import PARAMETER, all_nodes, data_inputs, is_parameter, tied_names
 from zoo.converters.writers import driver
 from zoo.converters.writers.jax import activation as activation_group  # noqa: F401 - each group fills `lowers`
 from zoo.converters.writers.jax import attention as attention_group  # noqa: F401
@@ -47,10 +47,12 @@ from zoo.converters.writers.jax import tensor as tensor_group  # noqa: F401
 from zoo.converters.writers.jax import text as text_group  # noqa: F401
 from zoo.converters.writers.jax.trace import Trace
 from zoo.converters.writers.jax.types import held, jax_dtype, to_jax
+from zoo.converters.writers.strings import decoded
 from zoo.errors import BadInput, UsageError
 
 Value = Any
 Tensor = ir.TensorProtocol
+STATISTICS = (3, 4)  # the inputs of a BatchNormalization that are running ones
 Casts = Mapping[np.dtype[Any], np.dtype[Any]]
 
 
@@ -69,13 +71,16 @@ def write(model: ir.Model) -> JaxModel:
 
 
 def tensors(native: JaxModel) -> dict[str, Tensor]:
-    """The way back: the params as the author's tensors, under his names and in his layout, integers among them."""
-    trained = params.flat(native.params)
+    """The way back: the params as the author's tensors, under his names and in his layout, integers among them.
+
+    A tensor that he has under further names (`lm_head.weight` of `wte.weight`) comes back under those too, at the end.
+    """
+    trained, held = params.flat(native.params), native.apply.held
     found = {}
-    for value in native.apply.held:
+    for value in held:
         name = value.name or ""
         found[name] = ir.tensor(np.asarray(trained[name]), name=name) if name in trained else _data(value)
-    return found
+    return found | {name: found[value.name or ""] for value in held for name in tied_names(value)}
 
 
 def placed(native: JaxModel, *, device: str | None, dtype: str | None) -> JaxModel:
@@ -116,7 +121,7 @@ class Apply:
         self.main = np.dtype(main_dtype(model).numpy())
         kept = set(self.parameters)
         used = {v for v in initializers if v.uses() or v.is_graph_output()}
-        self.constants = {v: _data(v).numpy() for v in initializers if v in used and v not in kept}
+        self.constants = {v: decoded(_data(v).numpy()) for v in initializers if v in used and v not in kept}
         self.order = {node: i for i, node in enumerate(all_nodes(model.graph))}
         self.paths = params.paths(v.name or "" for v in self.parameters)
 
@@ -142,11 +147,12 @@ class Apply:
         values: dict[ir.Value, Value] = dict(self.constants)
         for value in self.parameters:
             x = _as_dtype(trained[value.name or ""], casts)
-            is_statistic = value.metadata_props.get(PARAMETER) == "buffer"
-            values[value] = jax.lax.stop_gradient(x) if is_statistic else x
+            values[value] = x if kind(value) == "parameter" else jax.lax.stop_gradient(x)
         values |= {value: _fed(value, x, casts) for value, x in given.items()}
         trace = Trace(self.graph, values, self.order, casts=casts, train=train, rngs=rngs)
-        made = driver.walk(self.graph, trace, {None: None, **values})
+        known: driver.Values = {None: None}
+        known |= list(values.items())
+        made = driver.walk(self.graph, trace, known)
         arrays = [_output(trace, x) for x in made]
         names = [v.name or "output" for v in self.graph.outputs]
         return trace, arrays[0] if len(arrays) == 1 else dict(zip(names, arrays, strict=True))
@@ -195,11 +201,22 @@ class Apply:
         return {} if was == to else {was: to, self.main: to}
 
 
+def kind(value: ir.Value) -> str:
+    """What one of the author's tensors is: a parameter, a batch norm's statistic, or a buffer; only the first learns.
+
+    In a model file nothing says what is trained: there a statistic is what a batch norm takes for one.
+    """
+    if any(use.node.op_type == "BatchNormalization" and use.idx in STATISTICS for use in value.uses()):
+        return "statistic"
+    return value.metadata_props.get(PARAMETER, "parameter")
+
+
 def _is_of(value: ir.Value, main: np.dtype[Any], x: Any) -> bool:
     """Whether the graph has an input in its main dtype, and it is fed another floating dtype."""
-    is_main = isinstance(value.type, ir.TensorType) and value.dtype is not None and value.dtype != ir.DataType.STRING
-    floating = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
-    return is_main and np.dtype(value.dtype.numpy()) == main and floating
+    if not isinstance(value.type, ir.TensorType) or value.type.dtype == ir.DataType.STRING:
+        return False
+    is_floating = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+    return is_floating and np.dtype(value.type.dtype.numpy()) == main
 
 
 def _data(value: ir.Value) -> Tensor:

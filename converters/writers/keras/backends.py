@@ -91,7 +91,7 @@ def with_shape(x: Any, shape: tuple[int | None, ...] | None) -> Any:
 
 
 def device(name: str) -> str | None:
-    """Keras' name of a device, `cpu:0` or `gpu:1`; None for `auto`, which leaves it to the backend. Raises UsageError."""
+    """Keras' name of a device, `cpu:0` or `gpu:1`; None for `auto`, which the backend chooses. Raises UsageError."""
     if name == "auto":
         return None
     kind, _, number = name.partition(":")
@@ -99,7 +99,9 @@ def device(name: str) -> str | None:
     if kind not in ("cpu", "gpu", "tpu") or not (number.isdigit() or not number):
         raise UsageError(f"unknown device {name!r}", hint="Known: auto, cpu, cuda, cuda:1, tpu.")
     if int(number or 0) >= count(kind):
-        raise UsageError(f"device {name!r} is not available: Keras' {keras.backend.backend()} has {count(kind)} of {kind}")
+        raise UsageError(
+            f"device {name!r} is not available: Keras' {keras.backend.backend()} has {count(kind)} of {kind}"
+        )
     return f"{kind}:{int(number or 0)}"
 
 
@@ -119,7 +121,7 @@ def count(kind: str) -> int:
             return 0
     import torch
 
-    return {"cpu": 1, "gpu": torch.cuda.device_count()}.get(kind, 0)
+    return int({"cpu": 1, "gpu": torch.cuda.device_count()}.get(kind, 0))
 
 
 def moved(model: Any, name: str) -> Any:

@@ -78,7 +78,7 @@ def held_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """numpy's (or ml_dtypes') dtype of a name of Keras'."""
+    """The dtype of numpy, or of ml_dtypes, of a name of Keras'."""
     import ml_dtypes
 
     return np.dtype(getattr(ml_dtypes, dtype, dtype))

@@ -39,7 +39,7 @@ class Context:
     def __init__(self, step: Step, program: Program, machine: Machine, values: Mapping[str, Tensor]) -> None:
         self.step, self.program, self.machine, self.values = step, program, machine, values
         self.raw = [values[name] for name in step.inputs]
-        self.args = self.raw if step.op in HANDS_ON and not step.domain else [backends.as_tensor(x) for x in self.raw]
+        self.args = self.raw if step.op in HANDS_ON and not step.domain else [machine.as_tensor(x) for x in self.raw]
 
     @property
     def training(self) -> bool:
@@ -98,7 +98,7 @@ class Context:
         """The numbers of a value. Raises HubError where they are those of a traced graph."""
         found = self.numbers(x)
         if found is None:
-            raise self.refused("what comes out depends on the numbers in the model's inputs, which a traced graph has not")
+            raise self.untraceable("what comes out")
         return found
 
     def number(self, x: Tensor) -> Any:
@@ -113,7 +113,7 @@ class Context:
         if (array := self.numbers(x)) is not None:
             return [int(i) for i in array.reshape(-1)]
         if keras.backend.backend() != "tensorflow" or len(x.shape) > 1 or None in tuple(x.shape):
-            raise self.refused("its sizes depend on the numbers in the model's inputs, which a traced graph has not")
+            raise self.untraceable("which size it has")
         x = keras.ops.cast(x, "int32")
         return [x] if len(x.shape) == 0 else [x[i] for i in range(x.shape[0])]
 
@@ -130,13 +130,22 @@ class Context:
         """An error that names the node."""
         return HubError(f"{self.step.op} {self.step.name!r}: {why}")
 
+    def untraceable(self, what: str) -> HubError:
+        """An error for what only the numbers in the model's inputs say, and a traced graph has not."""
+        return self.refused(f"{what} depends on the numbers in the model's inputs, which a traced graph has not")
+
     def body(self, program: Program) -> Callable[..., list[Tensor]]:
         """A graph that the step holds, as a function; it sees the values around it."""
         return lambda *args: self.machine.run(program, args, self.values)
 
 
 class Machine:
-    """Programs over tensors, by a table of lowerings."""
+    """Programs over tensors, by a table of lowerings. The TensorFlow writer's holds strings as well, and says how."""
+
+    context = Context
+    held = staticmethod(held_array)  # a constant, as values that are known are held
+    as_tensor = staticmethod(backends.as_tensor)
+    computed = staticmethod(backends.computed)
 
     def __init__(
         self, table: Lowerings, *, training: bool = False, generators: Mapping[str, Any] | None = None
@@ -146,31 +155,36 @@ class Machine:
     def run(self, program: Program, inputs: Sequence[Tensor], around: Mapping[str, Tensor] | None = None) -> list[Any]:
         """The outputs of a program. `around` are values that its steps read besides. Raises HubError."""
         values: dict[str, Any] = {"": None, **(around or {}), **dict(zip(program.inputs, inputs, strict=True))}
-        values |= {name: held_array(array) for name, array in program.constants.items()}
+        values |= {name: self.held(array) for name, array in program.constants.items()}
         for step in program.steps:
             values |= zip(step.outputs, self._step(step, program, values), strict=False)
             values[""] = None
         return [values[name] for name in program.outputs]
 
     def _step(self, step: Step, program: Program, values: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        lowering = self.lowering(step)
-        w = Context(step, program, self, values)
+        lowering = self.lowering(step, program)
 
         def made() -> tuple[Tensor, ...]:
+            w = self.context(step, program, self, values)  # its tensors are of the scope that computes with them
             found = lowering(w, *w.args, **step.attributes)
             found = found if isinstance(found, tuple) else (found,)
-            return tuple(settled(x, w.spec_out(i)) for i, x in enumerate(found[: len(step.outputs)]))
+            return tuple(self.settled(x, w.spec_out(i)) for i, x in enumerate(found[: len(step.outputs)]))
 
-        is_known = w.raw and all(x is None or isinstance(x, np.ndarray) for x in w.raw) and step.op not in NOT_KNOWN
+        raw = [values[name] for name in step.inputs]
+        is_known = raw and all(x is None or isinstance(x, np.ndarray) for x in raw) and step.op not in NOT_KNOWN
         try:
-            return backends.computed(made) if is_known else made()  # type: ignore[no-any-return]
+            return self.computed(made) if is_known else made()  # type: ignore[no-any-return]
         except ZooError:
             raise
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            raise HubError(f"{step.op} {step.name!r} failed in keras.ops: {reason}") from error
+            raise HubError(f"{step.op} {step.name!r} failed in {self.table.framework}: {reason}") from error
 
-    def lowering(self, step: Step) -> Callable[..., Any]:
+    def settled(self, x: Tensor, spec: Spec) -> Tensor:
+        """A result as the graph says that it is."""
+        return settled(x, spec)
+
+    def lowering(self, step: Step, program: Program) -> Callable[..., Any]:
         """The lowering of a step's operator. Raises HubError."""
         table: Lowerings | None = self.table
         while table is not None:

@@ -13,7 +13,7 @@ from zoo.converters.runner import Array, TensorSpec
 from zoo.converters.writers.keras import backends
 from zoo.converters.writers.keras.dtypes import available, held_array, numpy_dtype
 from zoo.converters.writers.onnx.runner import check
-from zoo.errors import HubError, UsageError, ZooError
+from zoo.errors import HubError, ZooError
 
 
 class KerasRunner:

@@ -1,9 +1,9 @@
 """What a saved model needs to be opened again, registered with Keras under `zoo>`; `import zoo` sees to the import.
 
-    Op                one operator of ONNX (or several) that is no layer of Keras' own: keras.ops code, by its config
-    Graph             a model whose values a functional model can't hold: lists, None, tensors of unknown rank
-    Published         the initializer of a weight that an author published: its name and layout there
-    RMSNormalization  Keras' own, whose scale has an initializer as every other weight has
+Op                one operator of ONNX (or several) that is no layer of Keras' own: keras.ops code, by its config
+Graph             a model whose values a functional model can't hold: lists, None, tensors of unknown rank
+Published         the initializer of a weight that an author published: its name and layout there
+RMSNormalization  Keras' own, whose scale has an initializer as every other weight has
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import onnx_ir as ir
 
 from zoo.converters.writers.keras import ops as table
@@ -146,15 +147,28 @@ class Op(keras.layers.Layer):  # type: ignore[misc]
         """The weights by the names that the program has for them."""
         return dict(zip(self.initializers, self._held, strict=True))
 
-    def call(self, inputs: Any, training: Any = None) -> Any:
-        """The outputs of the program."""
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """As any layer. Keras takes no list of tensors with anything but None among them: known numbers go apart."""
+        if isinstance(inputs, (list, tuple)):
+            known = {str(i): x for i, x in enumerate(inputs) if isinstance(x, np.ndarray)}
+            if known:
+                kwargs["known"] = known
+                inputs = [None if isinstance(x, np.ndarray) else x for x in inputs]
+        return super().__call__(inputs, **kwargs)
+
+    def call(self, inputs: Any, known: Mapping[str, Array] | None = None, training: Any = None) -> Any:
+        """The outputs of the program. `known` are inputs that have their numbers while a graph is traced."""
         names = self.program.inputs
-        given = inputs if isinstance(inputs, (list, tuple)) and len(names) != 1 else [inputs]
+        given = list(inputs) if isinstance(inputs, (list, tuple)) and len(names) != 1 else [inputs]
+        for i, numbers in (known or {}).items():
+            given[int(i)] = numbers
         weights = {name: keras.ops.convert_to_tensor(v) for name, v in self.variables_by_name().items()}
-        made = Machine(complete_table(), training=training is True, generators=self.generators).run(self.program, given[: len(names)], weights)
+        made = Machine(complete_table(), training=training is True, generators=self.generators).run(
+            self.program, given[: len(names)], weights
+        )
         return made[0] if len(made) == 1 else made
 
-    def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
+    def compute_output_spec(self, inputs: Any, known: Any = None, training: Any = None) -> Any:
         """What the graph says of the outputs."""
         specs = [symbolic(self.program.specs[name], f"{self.name}_{name}") for name in self.program.outputs]
         return specs[0] if len(specs) == 1 else specs

@@ -16,38 +16,25 @@ import numpy as np
 import onnx_ir as ir
 
 from zoo.converters.dtypes import cast
-from zoo.converters.graph import CHANNELS_LAST, PARAMETER, all_nodes, data_inputs, is_parameter, parameters, tied_names
+from zoo.converters.graph import CHANNELS_LAST, bodies, data_inputs, is_parameter
 from zoo.converters.layout import Choice, channels_last
 from zoo.converters.writers import driver
 from zoo.converters.writers.keras import backends, layers, lowers, operators, ops  # noqa: F401 - two fill their tables
 from zoo.converters.writers.keras.dtypes import FLOATS, available, held
 from zoo.converters.writers.keras.layers.values import is_tensor
 from zoo.converters.writers.keras.naming import LayerNames, identifier
-from zoo.converters.writers.keras.parameters import Parameter, unseen
+from zoo.converters.writers.keras.parameters import Parameter
 from zoo.converters.writers.keras.program import Names, program_of
-from zoo.converters.writers.keras.saved import Graph, Op, Published
-from zoo.converters.writers.keras.sharing import shared
+from zoo.converters.writers.keras.publishing import STATISTICS, Publisher, unnamed
+from zoo.converters.writers.keras.publishing import tensors as tensors
+from zoo.converters.writers.keras.saved import Graph, Op
+from zoo.converters.writers.keras.sharing import part_biases, shared
 from zoo.errors import HubError, UsageError
 
 Value = Any  # KerasTensor; Parameter; numpy array of a constant; Deferred; None
-Tensor = ir.TensorProtocol
 Array = np.ndarray[Any, np.dtype[Any]]
+
 SMALL = 1024  # elements: a larger constant is a weight of its layer, and not text in its config
-# the initializer of a layer's weight -> the weight; the name of the argument is that of the attribute
-WEIGHTS = {
-    "kernel_initializer": "kernel",
-    "depthwise_initializer": "kernel",
-    "recurrent_initializer": "recurrent_kernel",
-    "bias_initializer": "bias",
-    "embeddings_initializer": "embeddings",
-    "gamma_initializer": "gamma",
-    "beta_initializer": "beta",
-    "moving_mean_initializer": "moving_mean",
-    "moving_variance_initializer": "moving_variance",
-    "scale_initializer": "scale",
-    "alpha_initializer": "alpha",
-}
-STATISTICS = {"moving_mean_initializer", "moving_variance_initializer"}
 
 
 def write(model: ir.Model, *, channels: Choice = "first", dtype: str | None = None) -> keras.Model:
@@ -63,6 +50,7 @@ def write(model: ir.Model, *, channels: Choice = "first", dtype: str | None = No
     if is_functional(model.graph):
         laid_out = model.clone()
         channels_last(laid_out, _takes, inputs=channels, outputs=channels)
+        part_biases(laid_out)
         if is_functional(laid_out.graph):
             return functional(laid_out)
     return whole(model)
@@ -110,29 +98,6 @@ def whole(model: ir.Model) -> Graph:
     return Graph(program, weights, name=identifier(graph.name or "") or None)
 
 
-def tensors(native: keras.Model) -> dict[str, Tensor]:
-    """The way back: the model's weights as the author's tensors, under his names, in his layout and order."""
-    found: dict[str, tuple[int, Array]] = {}
-    for initializer, variable in _published(native):
-        array = unseen(keras.ops.convert_to_numpy(variable), initializer.author_shape, initializer.views)
-        array = array.astype(ir.DataType[initializer.dtype].numpy(), copy=False)
-        found |= dict.fromkeys((initializer.tensor, *initializer.tied), (initializer.place, array))
-        for name, (place, number) in initializer.counters.items():
-            found[name] = place, np.asarray(number, dtype=np.int64)
-    return {name: ir.tensor(a, name=name) for name, (_, a) in sorted(found.items(), key=lambda item: item[1][0])}
-
-
-def _published(native: keras.Model) -> Iterator[tuple[Published, Any]]:
-    for layer in native._flatten_layers():
-        if isinstance(layer, Op):
-            held_by_op = layer.variables_by_name()
-            pairs = [(initializer, held_by_op[name]) for name, (initializer, _) in layer.initializers.items()]
-        else:
-            fields = [(getattr(layer, i, None), getattr(layer, w, None)) for i, w in WEIGHTS.items()]
-            pairs = [pair for pair in fields if pair[1] is not None]
-        yield from (pair for pair in pairs if isinstance(pair[0], Published) and pair[0].tensor)
-
-
 def placed(native: keras.Model, *, device: str | None, dtype: str | None) -> keras.Model:
     """The model on a device, whose weights are moved there. Raises UsageError."""
     if dtype is not None:
@@ -141,11 +106,11 @@ def placed(native: keras.Model, *, device: str | None, dtype: str | None) -> ker
     return native if where is None else backends.moved(native, where)
 
 
-class SharedParameter(Exception):
+class SharedParameter(HubError):
     """A parameter that a second layer reads, and that the first was to own."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        super().__init__(f"the parameter {name!r} is read by two layers")
         self.name = name
 
 
@@ -154,61 +119,6 @@ class Deferred:
 
 
 DEFERRED = Deferred()
-
-
-class Publisher:
-    """Makes the initializers of the author's tensors."""
-
-    def __init__(self, graph: ir.Graph) -> None:
-        self.values = parameters(graph)
-        self.places = {name: i for i, name in enumerate(self.values)}
-        self.counters: dict[str, dict[str, Sequence[int]]] = {}
-        for name, value in self.values.items():
-            if _is_counter(value):
-                beside = self._beside(name)
-                number = int(value.const_value.numpy()) if value.const_value is not None else 0
-                self.counters.setdefault(beside, {})[name] = (self.places[name], number)
-
-    def _beside(self, name: str) -> str:
-        """The tensor of the same layer that a counter goes with, or the first one."""
-        path = name.rpartition(".")[0]
-        others = [n for n, v in self.values.items() if not _is_counter(v)]
-        return next((n for n in reversed(others) if n.rpartition(".")[0] == path), others[0] if others else "")
-
-    def __call__(self, parameter: Parameter) -> Published:
-        """The initializer of a parameter's weight."""
-        value, name = parameter.value, parameter.name
-        tensor = value.const_value
-        if tensor is None:
-            raise ValueError(f"initializer {name!r} has no data")
-        made = Published(
-            name,
-            self.places[name],
-            tuple(int(d) for d in tensor.shape.numpy()),
-            tensor.dtype.name,
-            parameter.views,
-            tied_names(value),
-            self.counters.get(name),
-        )
-        made.array = tensor.numpy
-        return made
-
-    def is_trained(self, value: ir.Value) -> bool:
-        """Whether training changes the author's tensor."""
-        is_float = value.dtype is not None and value.dtype.is_floating_point() and held(value.dtype) in FLOATS
-        return is_float and value.metadata_props[PARAMETER] == "parameter"
-
-    def unread(self) -> list[Parameter]:
-        """The tensors that no node reads, counters apart."""
-        return [
-            Parameter(name, value)
-            for name, value in self.values.items()
-            if not value.uses() and not value.is_graph_output() and not _is_counter(value)
-        ]
-
-
-def _is_counter(value: ir.Value) -> bool:
-    return value.metadata_props[PARAMETER] == "counter" and not value.uses() and not len(value.shape or ())
 
 
 class KerasWriter:
@@ -282,7 +192,9 @@ class KerasWriter:
         made = []
         for value, x in zip(self.graph.outputs, outputs, strict=True):
             self.values[value] = x
-            made.append(x if is_tensor(x) else self._op([], [value], self.values, self.layer_names.unique(value.name or "")))
+            made.append(
+                x if is_tensor(x) else self._op([], [value], self.values, self.layer_names.unique(value.name or ""))
+            )
         if (unread := self.publish.unread()) and made:
             made[0] = self._keep(self.graph.outputs[0], made[0], unread)
         names = [v.name or "output" for v in self.graph.outputs]
@@ -293,13 +205,13 @@ class KerasWriter:
     # ---- Ops
 
     def _is_deferred(self, node: ir.Node, args: Sequence[Value]) -> bool:
-        """Whether a node makes a few numbers of sizes alone."""
-        if not all(v.shape is not None and len(v.shape) < 2 for v in node.outputs):
+        """Whether a node computes of sizes alone, and it is a few numbers, or one node alone reads them."""
+        if any(v.shape is None or (len(v.shape) > 1 and len(list(v.uses())) > 1) for v in node.outputs):
             return False
         if node.op_type in ("Shape", "Size") and not node.domain:
             return True
         fixed = all(a is None or a is DEFERRED or isinstance(a, np.ndarray) for a in args)
-        return fixed and any(a is DEFERRED for a in args) and not any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
+        return fixed and any(a is DEFERRED for a in args) and not any(bodies(node))
 
     def _with_deferred(self, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[ir.Node]:
         """The nodes, and before them those of the shape arithmetic that they read."""
@@ -322,7 +234,9 @@ class KerasWriter:
             add(node)
         return order
 
-    def _op(self, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value], values: Mapping[ir.Value, Value], name: str) -> Any:
+    def _op(
+        self, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value], values: Mapping[ir.Value, Value], name: str
+    ) -> Any:
         """Call an `Op` that runs these nodes."""
         order = self._with_deferred(nodes, outputs)
         made = {out for node in order for out in node.outputs}
@@ -372,9 +286,12 @@ class KerasWriter:
         """
         given = {field: p for field, p in weights.items() if p is not None}
         dtype = x[0].dtype if isinstance(x, list) else x.dtype
-        policy = dtype if dtype in FLOATS else next((available(held(p.dtype)) for p in given.values() if isinstance(p, Parameter)), "")
-        if not all(isinstance(p, Parameter) and available(held(p.dtype)) == policy for p in given.values()):
+        if not all(isinstance(p, Parameter) for p in given.values()):
             return None
+        dtypes = {available(held(p.dtype)) for p in given.values()} | ({dtype} if dtype in FLOATS else set())
+        if len(dtypes) != 1:
+            return None
+        (policy,) = dtypes
         arguments = dict(config or {})
         trained = {self.publish.is_trained(p.value) for field, p in given.items() if field not in STATISTICS}
         if len(trained) > 1:
@@ -420,10 +337,3 @@ def read_by(node: ir.Node) -> list[ir.Value]:
         if attr.type == ir.AttributeType.GRAPH:
             read += driver.Body(attr.as_graph(), {}).captured
     return list(dict.fromkeys(read))
-
-
-def unnamed(array: Array) -> Published:
-    """The initializer of a constant of the architecture."""
-    made = Published("", -1, array.shape, ir.DataType.from_numpy(array.dtype).name)
-    made.array = lambda: array
-    return made

@@ -21,7 +21,7 @@ from zoo.converters.writers.onnx.writer import session
 
 STORED = Path(zoo.architectures.__file__).parent
 LAST = (0, 2, 3, 1)
-SIZE = 64  # of pictures, where the architecture leaves it free
+SIZE = 32  # of pictures, where the architecture leaves it free
 FAMILIES = {  # stored graph -> how many Transposes it has, and how many are left
     "torchvision/resnet50": (0, 0),
     "timm/resnet50": (0, 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from zoo.converters import graph as g
 from zoo.converters.canonical import canonical
@@ -405,6 +406,17 @@ def test_a_layer_over_the_last_axis_alone_stays_out_of_it(model, compares):
     assert (2, 0) == (len(report.before), len(report.after))
     assert [g.CHANNELS_LAST] == [node.domain for node in made.graph if node.op_type == "Conv"]
     assert [""] == [node.domain for node in made.graph if node.op_type == "BatchNormalization"]
+
+
+def test_what_stands_with_channels_last_is_canonical(model, run):
+    made = model(CONVNEXT)
+    fed = feeds(made)
+    channels_last(made, lambda node: True, inputs="first", outputs="first")
+    again = canonical(made.clone())
+    assert ops(made) == ops(again)
+    (expected,) = run(made, fed).values()
+    np.testing.assert_array_equal(expected, *run(again, fed).values())
+    np.testing.assert_array_equal(expected, *ReferenceEvaluator(ir.to_proto(made)).run(None, fed))  # calls the bodies
 
 
 def test_metadata_that_says_no_layouts_is_refused(model):

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from zoo.converters.graph import OPSET
 from zoo.converters.infer import infer_shapes
 from zoo.converters.layout import bound
-from zoo.converters.layout.forms import Form
+from zoo.converters.layout.forms import Form, form_of
 from zoo.converters.layout.perms import channels_last, inverse, own
 from zoo.converters.layout.plan import make_plan
 from zoo.converters.layout.rewrite import Rewriter
@@ -24,7 +24,7 @@ from zoo.converters.layout.sites import OURS, RULES, Edge
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 SEEDS = st.integers(0, 2**16)
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 class Case:
@@ -254,6 +254,22 @@ def gather(case: Case) -> Any:
     return "Gather", [case.fed(shape), case.given(indices)], 1, {"axis": axis}
 
 
+def gather_nd(case: Case) -> Any:
+    b, n, *rest = case.shape(3, 5)
+    batch = case.draw(st.integers(0, 1))
+    shape = case.draw(st.sampled_from([[2], [3, 2]]))
+    indices = case.random.integers(0, n if batch else b, [*[b] * batch, *shape, 1])
+    return "GatherND", [case.fed([b, n, *rest]), case.given(indices)], 1, {"batch_dims": batch}
+
+
+def scatter_nd(case: Case) -> Any:
+    b, n, *rest = case.shape(3, 5)
+    places = case.random.permutation(b * n)[: case.draw(st.integers(1, b * n))]
+    indices = np.stack([places // n, places % n], -1) if case.draw(st.booleans()) else np.arange(b)[:, None]
+    updates = [*indices.shape[:-1], *[b, n, *rest][indices.shape[-1] :]]
+    return "ScatterND", [case.fed([b, n, *rest]), case.given(indices), case.fed(updates)], 1, {}
+
+
 def layer_norm(case: Case) -> Any:
     shape = case.shape()
     axis = case.axis(len(shape))
@@ -341,6 +357,8 @@ CASES: dict[str, Callable[[Case], Any]] = {
     "Reduce": reduce,
     "ArgMax": arg,
     "Gather": gather,
+    "GatherND": gather_nd,
+    "ScatterND": scatter_nd,
     "LayerNormalization": layer_norm,
     "MeanVarianceNormalization": centred,
     "MatMul": matmul,
@@ -369,7 +387,7 @@ def test_a_node_in_another_layout_computes_the_same(run, kind):
         ranks = [len(v.shape) for v in values if v.shape is not None]
         assume(ranks)
         perm = data.draw(layouts_of(data.draw(st.sampled_from(ranks))))
-        form = RULES[op_type](node, perm, below) if perm else None
+        form = form_of(RULES[op_type], node, perm, below) if perm else None
         expected = run(model, case.feeds)
         if form is None:
             return
@@ -395,7 +413,9 @@ def layouts_of(rank: int) -> st.SearchStrategy[tuple[int, ...]]:
 def _bring(model: ir.Model, form: Form) -> None:
     """Put the one node of a graph in a form, with its inputs and outputs as they were."""
     graph = model.graph
-    plan = make_plan(graph, lambda node: False, dict.fromkeys(graph.inputs, Edge.FIRST), Edge.FIRST)
+    plan = make_plan(
+        graph, lambda node: False, dict.fromkeys(graph.inputs, Edge.FIRST), dict.fromkeys(graph.outputs, Edge.FIRST)
+    )
     (at,) = (i for i, site in enumerate(plan.sites) if isinstance(site.thing, ir.Node))
     plan.sites[at].forms.append(form)
     plan.chosen[at] = len(plan.sites[at].forms) - 1

@@ -74,7 +74,9 @@ def selu(w: Any, X: Value, *, alpha: float = 1.6732632, gamma: float = 1.050701)
 @lowers("Gelu")
 def gelu(w: Any, X: Value, *, approximate: str = "none") -> Value:
     """X times the normal distribution function of X, the exact one."""
-    return w.layer(keras.layers.Activation, X, {"activation": "gelu"}) if is_float(X) and approximate == "none" else None
+    return (
+        w.layer(keras.layers.Activation, X, {"activation": "gelu"}) if is_float(X) and approximate == "none" else None
+    )
 
 
 @lowers("Swish")

@@ -76,7 +76,8 @@ def _reshaped(w: Any, x: Value) -> Value:
     if have is None or want is None:
         return None
     if isinstance(x, Parameter):
-        return x.reshaped(*want) if all(isinstance(d, int) for d in want) else None
+        sizes = [d for d in want if isinstance(d, int)]
+        return x.reshaped(*sizes) if len(sizes) == len(want) else None
     if not is_float(x) or not have or not want or have[0] != want[0] or 0 in (*have, *want):
         return None
     free = [i for i, d in enumerate(want) if isinstance(d, str) and i > 0]

@@ -82,7 +82,7 @@ def selu(w: Any, X: Tensor, *, alpha: float = 1.6732632, gamma: float = 1.050701
 @lowers("ThresholdedRelu")
 def thresholded_relu(w: Any, X: Tensor, *, alpha: float = 1.0) -> Tensor:
     """X where it is above alpha, 0 elsewhere."""
-    return ops.where(X > alpha, X, ops.zeros_like(X))
+    return ops.where(alpha < X, X, ops.zeros_like(X))
 
 
 @lowers("Shrink")

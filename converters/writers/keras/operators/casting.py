@@ -10,11 +10,12 @@ from keras import ops
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.dtypes import available, held
 from zoo.converters.writers.keras.operators import narrow
-from zoo.converters.writers.keras.operators.precision import is_bool, to
+from zoo.converters.writers.keras.operators.precision import bits, is_bool, to
 from zoo.errors import HubError
 
 Tensor = Any
 Type = ir.DataType
+SIGNED = {Type.UINT8: Type.INT8, Type.UINT16: Type.INT16, Type.UINT32: Type.INT32, Type.UINT64: Type.INT64}
 ROUND_MODES = ("up", "down", "nearest")
 
 
@@ -53,12 +54,24 @@ def bit_cast(w: Any, input: Tensor, *, to: int) -> Tensor:  # noqa: A002
     if source.bitwidth != target.bitwidth:
         raise w.refused(f"from {source.name} to {target.name}: {source.bitwidth} bits and {target.bitwidth}")
     if source.bitwidth == 4 and Type.FLOAT4E2M1 in (source, target):
-        bits = narrow.float4_bits(input) if source == Type.FLOAT4E2M1 else input
-        return narrow.float4_of_bits(bits) if target == Type.FLOAT4E2M1 else narrow.to_int(bits, target)
+        code = narrow.float4_bits(input) if source == Type.FLOAT4E2M1 else input
+        return narrow.float4_of_bits(code) if target == Type.FLOAT4E2M1 else narrow.to_int(code, target)
     if target in narrow.INTS:
         return narrow.to_int(input, target)
     if {source, target} & {*narrow.FLOATS, Type.FLOAT8E8M0}:
         raise w.refused(f"Keras holds {source.name} or {target.name} in float32, which has other bits")
     if Type.BOOL in (source, target):
         return ops.cast(input, "uint8") if source == Type.BOOL else ops.not_equal(input, 0)
-    return ops.view(input, available(held(target)))
+    if source.is_integer() and target.is_integer():
+        return _wrapped(input, target)
+    made = bits(
+        _wrapped(input, SIGNED[source]) if source in SIGNED else input, available(held(SIGNED.get(target, target)))
+    )
+    return _wrapped(made, target) if target in SIGNED else made
+
+
+def _wrapped(x: Tensor, target: ir.DataType) -> Tensor:
+    """Integers as others of as many bits; torch holds the unsigned ones of 16 and 32 bits in wider ones."""
+    if target in (Type.UINT16, Type.UINT32) and available("int64") == "int64":
+        x = ops.bitwise_and(to(x, "int64"), (1 << target.bitwidth) - 1)
+    return to(x, held(target))

@@ -14,7 +14,7 @@ from keras import ops
 from zoo.converters.writers.keras import backends
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.dtypes import available, held, numpy_dtype
-from zoo.converters.writers.keras.operators.sizes import is_known, places, sizes
+from zoo.converters.writers.keras.operators.sizes import Size, is_known, places, sizes
 from zoo.converters.writers.keras.program import Program, Spec
 
 Tensor = Any
@@ -132,25 +132,29 @@ def scan(
             stacks.append(after[states:])
         made = _columns(stacks, specs, axes)
     else:
-        state, made = _traced_scan(_staged(w, run), given, rows, states)
+        state, made = _traced_scan(_staged(w, run), given, rows, count)
         made = [ops.moveaxis(x, 0, axis) for x, axis in zip(made, axes, strict=True)]
     flipped = [ops.flip(x, axis) if back else x for x, axis, back in zip(made, axes, turned, strict=True)]
     return (*state, *flipped)
 
 
 def _traced_scan(
-    inner: Run, given: Sequence[Tensor], rows: Sequence[Tensor], states: int
+    inner: Run, given: Sequence[Tensor], rows: Sequence[Tensor], count: Size
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """A scan as Keras'; what it scans is carried as well, as TensorFlow's wants it."""
-    start = [backends.as_tensor(x) for x in given]
+    """A scan as Keras'; what it scans is carried as well, as TensorFlow's wants it.
+
+    Where the length is free it goes over places: TensorFlow's takes several tensors of a known length alone.
+    """
+    states, start = len(given), [backends.as_tensor(x) for x in given]
     first = inner(*start, *(x[0] for x in rows))
     carried = (*start, *(ops.zeros_like(x) for x in first[states:]))
 
-    def step(carry: tuple[Tensor, ...], now: tuple[Tensor, ...]) -> tuple[Any, Any]:
-        made = tuple(inner(*carry[:states], *now))
+    def step(carry: tuple[Tensor, ...], now: Any) -> tuple[Any, Any]:
+        at = now if is_known(count) else [ops.take(x, now, axis=0) for x in rows]
+        made = tuple(inner(*carry[:states], *at))
         return made, made
 
-    last, stacks = ops.scan(step, carried, tuple(rows))
+    last, stacks = ops.scan(step, carried, tuple(rows) if is_known(count) else places(count))
     return list(last[:states]), list(stacks[states:])
 
 

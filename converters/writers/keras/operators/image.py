@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
-from PIL import Image
 
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.operators.indexing import counted
 from zoo.converters.writers.keras.operators.layouts import pictures
-from zoo.converters.writers.keras.operators.precision import dtype_of, like
-from zoo.converters.writers.keras.operators.sizes import Size, grid, is_known, places, product, rank, sizes
+from zoo.converters.writers.keras.operators.precision import dtype_of
+from zoo.converters.writers.keras.operators.sizes import Size, is_known, places, product, rank, sizes
 from zoo.converters.writers.keras.operators.windows import padded_all
+from zoo.converters.writers.numbers import decoded_image
 
 Tensor = Any
 PAD_MODES = ("constant", "reflect", "edge", "wrap")
@@ -38,8 +36,10 @@ def pad(
     for i, axis in enumerate(along):
         widths[axis] = (amounts[i], amounts[len(along) + i])
     if mode == "constant":
-        is_left_out = constant_value is None or 0 in tuple(constant_value.shape)
-        return padded_all(data, widths, 0 if is_left_out else like(ops.reshape(constant_value, ()), data))
+        if constant_value is None or 0 in tuple(constant_value.shape):
+            return padded_all(data, widths)
+        fill = w.numbers(constant_value)
+        return padded_all(data, widths, constant_value if fill is None else fill.reshape(-1)[0].item())
     for axis, (begin, end) in enumerate(widths):
         if not (is_known(begin, end) and begin == end == 0):
             data = ops.take(data, _shown(sizes(data)[axis], begin, end, mode), axis=axis)
@@ -144,13 +144,5 @@ def col2im(
 
 @lowers("ImageDecoder")
 def image_decoder(w: Any, encoded_stream: Tensor, *, pixel_format: str = "RGB") -> Tensor:
-    """The bytes of an image file, uint8 [n] -> uint8 [height, width, 3], or [height, width, 1] for Grayscale.
-
-    Raises what Pillow raises for bytes that are no image, or one of an absurd size.
-    """
-    if pixel_format not in ("RGB", "BGR", "Grayscale"):
-        raise w.refused(f"pixel format {pixel_format!r}; there are RGB, BGR and Grayscale")
-    with Image.open(io.BytesIO(w.concrete(encoded_stream).tobytes())) as image:
-        pixels = np.array(image.convert("L" if pixel_format == "Grayscale" else "RGB"))
-    pixels = pixels[:, :, ::-1] if pixel_format == "BGR" else pixels
-    return pixels.reshape(*pixels.shape[:2], -1)
+    """The bytes of an image file, uint8 [n] -> uint8 [height, width, 3], or [height, width, 1] for Grayscale."""
+    return decoded_image(w.concrete(encoded_stream), pixel_format)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from zoo.converters.writers import numbers
 from zoo.converters.writers.keras import ops as lowers
-from zoo.converters.writers.keras.operators.precision import is_float, like, to
-from zoo.converters.writers.keras.operators.sizes import Size, cut, grid, is_known, places, product, rank, sizes
+from zoo.converters.writers.keras.operators.precision import dtype_of, is_float, to
+from zoo.converters.writers.keras.operators.sizes import Size, cut, grid, is_known, places, product, rank, sized, sizes
 
 Tensor = Any
 REDUCTIONS = {"none": None, "add": "add", "mul": "mul", "max": "max", "min": "min"}
@@ -24,7 +25,7 @@ REDUCTIONS = {"none": None, "add": "add", "mul": "mul", "max": "max", "min": "mi
 def from_front(at: Tensor, size: Size) -> Tensor:
     """Places along an axis of a size, the negative ones counted from the end, in int64."""
     at = to(at, "int64")
-    return ops.where(at < 0, at + like(ops.convert_to_tensor(size), at), at)
+    return ops.where(at < 0, at + sized(size, "int64"), at)
 
 
 @lowers("Where")
@@ -65,7 +66,7 @@ def counted(points: Sequence[Tensor], shape: Sequence[Size]) -> Tensor:
     """Points, one tensor for each axis of a shape, as places among all its elements."""
     at = points[0]
     for point, n in zip(points[1:], shape[1:], strict=True):
-        at = at * like(ops.convert_to_tensor(n), at) + point
+        at = at * sized(n, dtype_of(at)) + point
     return at
 
 
@@ -117,15 +118,15 @@ def tensor_scatter(
     if write_indices is not None:
         points[axis] = points[axis] + ops.reshape(to(write_indices, "int64"), [-1] + [1] * (rank(update) - 1))
     if mode == "circular":
-        points[axis] = points[axis] % like(ops.convert_to_tensor(sizes(past_cache)[axis]), points[axis])
+        points[axis] = points[axis] % sized(sizes(past_cache)[axis], "int64")
     return put(w, past_cache, points, update)
 
 
 @lowers("Compress")
 def compress(w: Any, input: Tensor, condition: Tensor, *, axis: int | None = None) -> Tensor:  # noqa: A002
     """What stands where the condition holds, along an axis or of all elements; a short one holds nowhere else."""
-    numbers = w.numbers(condition)
-    at = ops.nonzero(condition)[0] if numbers is None else np.flatnonzero(numbers)
+    found = w.numbers(condition)
+    at = ops.nonzero(condition)[0] if found is None else np.flatnonzero(found)
     return ops.take(ops.reshape(input, [-1]) if axis is None else input, at, axis=axis or 0)
 
 
@@ -133,9 +134,9 @@ def compress(w: Any, input: Tensor, condition: Tensor, *, axis: int | None = Non
 def non_zero(w: Any, X: Tensor) -> Tensor:
     """The places of what is not zero: [rank, count]."""
     x = X if rank(X) else ops.reshape(X, [1])
-    numbers = w.numbers(x)
-    if numbers is not None:
-        return np.array(np.nonzero(numbers), dtype=np.int64).reshape(rank(x), -1)
+    found = w.numbers(x)
+    if found is not None:
+        return np.array(np.nonzero(found), dtype=np.int64).reshape(rank(x), -1)
     return ops.stack([to(at, "int64") for at in ops.nonzero(x)])
 
 
@@ -151,17 +152,13 @@ def one_hot(w: Any, indices: Tensor, depth: Tensor, values: Tensor, *, axis: int
 @lowers("Unique")
 def unique(w: Any, X: Tensor, *, axis: int | None = None, sorted: int = 1) -> Tensor:  # noqa: A002
     """The elements or slices that differ, where each stands first, which of them each is, how often each is there."""
-    found, first, inverse, counts = np.unique(w.concrete(X), True, True, True, axis=axis)
-    inverse = inverse.reshape(-1)
-    if not sorted:
-        order = np.argsort(first)
-        found, first, counts = np.take(found, order, axis or 0), first[order], counts[order]
-        inverse = np.argsort(order)[inverse]
-    return found, first.astype(np.int64), inverse.astype(np.int64), counts.astype(np.int64)
+    return numbers.unique(w.concrete(X), axis, bool(sorted))
 
 
 @lowers("ReverseSequence")
-def reverse_sequence(w: Any, input: Tensor, sequence_lens: Tensor, *, batch_axis: int = 1, time_axis: int = 0) -> Tensor:  # noqa: A002
+def reverse_sequence(
+    w: Any, input: Tensor, sequence_lens: Tensor, *, batch_axis: int = 1, time_axis: int = 0
+) -> Tensor:  # noqa: A002
     """Of each member of a batch, the first steps backwards and the others as they are."""
     n, axis = rank(input), time_axis % rank(input)
     step = places(sizes(input)[axis], axis, n, "int64")

@@ -13,6 +13,7 @@ from keras import ops
 
 from zoo.converters.graph import CHANNELS_LAST
 from zoo.converters.layout.bound import DATA
+from zoo.converters.writers.driver import Lowerings
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.operators.sizes import along, rank
 
@@ -20,13 +21,13 @@ Tensor = Any
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def pictures(op: str) -> Callable[[F], F]:
+def pictures(op: str, table: Lowerings = lowers) -> Callable[[F], F]:
     """Register a lowering on pictures with channels last for both layouts."""
 
     def register(f: F) -> F:
-        lowers(op, CHANNELS_LAST)(f)
+        table(op, CHANNELS_LAST)(f)
 
-        @lowers(op)
+        @table(op)
         @functools.wraps(f)
         def channels_first(w: Any, *inputs: Tensor, **attributes: Any) -> Tensor:
             given = [to_last(x) if i in DATA[op] else x for i, x in enumerate(inputs)]
@@ -41,12 +42,12 @@ def pictures(op: str) -> Callable[[F], F]:
     return register
 
 
-def either(op: str) -> Callable[[F], F]:
+def either(op: str, table: Lowerings = lowers) -> Callable[[F], F]:
     """Register a lowering for both layouts, which asks `channel_axis` for the one of its node."""
 
     def register(f: F) -> F:
-        lowers(op)(f)
-        lowers(op, CHANNELS_LAST)(f)
+        table(op)(f)
+        table(op, CHANNELS_LAST)(f)
         return f
 
     return register

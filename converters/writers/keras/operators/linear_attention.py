@@ -12,7 +12,7 @@ from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.operators.convolution import convolved
 from zoo.converters.writers.keras.operators.layouts import to_first, to_last
 from zoo.converters.writers.keras.operators.precision import like
-from zoo.converters.writers.keras.operators.sizes import cut, sizes
+from zoo.converters.writers.keras.operators.sizes import cut, parts, sizes
 from zoo.converters.writers.keras.operators.windows import Windows
 
 Tensor = Any
@@ -41,40 +41,41 @@ def linear_attention(
     and value are [batch, sequence, heads * size], decay [batch, sequence, heads or heads * key size], beta [batch,
     sequence, heads or 1]. The state is computed in float32; several heads of queries may share one of keys and values.
     """
-
-    def heads(x: Tensor, count: int) -> Tensor:
-        """[batch, sequence, heads * size] -> [sequence, batch, heads, size] in float32."""
-        batch, length, width = sizes(x)
-        x = ops.reshape(ops.cast(x, "float32"), [batch, length, count, width // count])
-        return ops.swapaxes(x, 0, 1)
-
-    q, k, v = heads(query, q_num_heads), heads(key, kv_num_heads), heads(value, kv_num_heads)
-    q = q * (scale or q.shape[-1] ** -0.5)
-    groups, batch = q_num_heads // kv_num_heads, sizes(q)[1]
-    rows = {"q": q, "k": k, "v": v}
+    groups, batch = q_num_heads // kv_num_heads, sizes(query)[0]
+    given = {"q": (query, q_num_heads), "k": (key, kv_num_heads), "v": (value, kv_num_heads)}
     if decay is not None:
-        rows["fade"] = ops.exp(heads(decay, kv_num_heads))
+        given["fade"] = ops.exp(ops.cast(decay, "float32")), kv_num_heads
     if beta is not None:
-        rows["share"] = heads(beta, beta.shape[-1])
+        given["share"] = beta, beta.shape[-1]
+    # one tensor of all, as Keras scans one where its length is free: [sequence, batch, widths]
+    rows = ops.swapaxes(ops.concatenate([ops.cast(x, "float32") for x, _ in given.values()], -1), 0, 1)
+    size = {name: x.shape[-1] // count for name, (x, count) in given.items()}
+    factor = scale or size["q"] ** -0.5
     if past_state is None:
-        state = ops.zeros([batch, kv_num_heads, k.shape[-1], v.shape[-1]], dtype="float32")
+        state = ops.zeros([batch, kv_num_heads, size["k"], size["v"]], dtype="float32")
     else:
         state = ops.cast(past_state, "float32")
 
-    def step(carry: tuple[Tensor, Tensor], now: dict[str, Tensor]) -> tuple[Any, Any]:
+    def step(carry: tuple[Tensor, Tensor], row: Tensor) -> tuple[Any, Any]:
+        found = parts(row, [x.shape[-1] for x, _ in given.values()], -1)
+        now = {
+            name: ops.reshape(x, [batch, count, size[name]])
+            for x, (name, (_, count)) in zip(found, given.items(), strict=True)
+        }
         state, v = carry[0], now["v"]
         if decay is not None:
             state = state * now["fade"][..., None]
         if beta is not None:
             v = now["share"] * (v - ops.einsum("bhkv,bhk->bhv", state, now["k"]))
         state = state + now["k"][..., None] * v[..., None, :]
-        read = ops.einsum("bhk,bhkv->bhv", now["q"], ops.repeat(state, groups, 1) if groups > 1 else state)
+        shared = ops.repeat(state, groups, 1) if groups > 1 else state
+        read = ops.einsum("bhk,bhkv->bhv", now["q"] * factor, shared)
         return (state, read), (state, read)  # what is scanned is what is carried, as TensorFlow's scan wants it
 
-    nothing = ops.zeros([batch, q_num_heads, v.shape[-1]], dtype="float32")
+    nothing = ops.zeros([batch, q_num_heads, size["v"]], dtype="float32")
     (state, _), (_, read) = ops.scan(step, (state, nothing), rows)
     y = ops.swapaxes(read, 0, 1)
-    y = ops.reshape(y, [*sizes(y)[:2], q_num_heads * v.shape[-1]])
+    y = ops.reshape(y, [batch, sizes(y)[1], q_num_heads * size["v"]])
     return like(y, query), like(state, query if past_state is None else past_state)
 
 

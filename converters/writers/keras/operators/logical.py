@@ -47,5 +47,13 @@ def bitwise_not(w: Any, X: Tensor) -> Tensor:
 
 @lowers("BitShift")
 def bit_shift(w: Any, X: Tensor, Y: Tensor, *, direction: str) -> Tensor:
-    """The bits of unsigned integers moved by Y places, zeros coming in."""
-    return ops.right_shift(X, Y) if direction == "RIGHT" else ops.left_shift(X, Y)
+    """The bits moved by Y places; to the right the sign's bit comes in, 0 for unsigned integers.
+
+    By a negative number, or by as many places as there are bits, all of them are moved out.
+    """
+    last = w.type_in(0).bitwidth - 1
+    is_out = ops.logical_or(Y < 0, last < Y)
+    if direction == "LEFT":
+        return ops.where(is_out, ops.zeros_like(X), ops.left_shift(X, ops.where(is_out, ops.zeros_like(Y), Y)))
+    to_last = ops.right_shift(X, ops.where(is_out, ops.full_like(Y, last), Y))
+    return ops.where(is_out, ops.right_shift(to_last, ops.ones_like(Y)), to_last)

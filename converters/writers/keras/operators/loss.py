@@ -46,9 +46,7 @@ def softmax_cross_entropy_loss(
     return _loss(w, log_prob, labels, weights, ignore_index, reduction), log_prob
 
 
-def _loss(
-    w: Any, log_prob: Tensor, labels: Tensor, weight: Tensor, ignore_index: int | None, reduction: str
-) -> Tensor:
+def _loss(w: Any, log_prob: Tensor, labels: Tensor, weight: Tensor, ignore_index: int | None, reduction: str) -> Tensor:
     if reduction not in ("none", "sum", "mean"):
         raise w.refused(f"unknown reduction {reduction!r}")
     at, share = labels, ops.ones_like(labels, dtype=dtype_of(log_prob))

@@ -8,6 +8,7 @@ to the dtype that the graph says by the machine.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -43,7 +44,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "Atanh": ops.arctanh,
 }
 ARITHMETIC: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Add": ops.add,
+    "Add": operator.add,  # keras.ops.add takes [1, n, 1] for a bias of [m, n, n] on TensorFlow, along the last axis
     "Sub": ops.subtract,
     "Mul": ops.multiply,
 }
@@ -56,11 +57,11 @@ for _op, _f in FUNCTIONS.items():
         return _f(X)
 
 
-for _op, _f in ARITHMETIC.items():
+for _op, _g in ARITHMETIC.items():
 
     @lowers(_op)
-    def _binary(w: Any, A: Tensor, B: Tensor, *, _f: Any = _f) -> Tensor:
-        return _f(A, B)
+    def _binary(w: Any, A: Tensor, B: Tensor, *, _g: Any = _g) -> Tensor:
+        return _g(A, B)
 
 
 @lowers("Div")
@@ -114,13 +115,13 @@ def minimum(w: Any, *data_0: Tensor) -> Tensor:
 @lowers("Sum")
 def total(w: Any, *data_0: Tensor) -> Tensor:
     """The elementwise sum of any number of tensors."""
-    return reduce(ops.add, data_0)
+    return reduce(operator.add, data_0)
 
 
 @lowers("Mean")
 def mean(w: Any, *data_0: Tensor) -> Tensor:
     """The elementwise mean of any number of tensors."""
-    return reduce(ops.add, data_0) / len(data_0)
+    return reduce(operator.add, data_0) / len(data_0)
 
 
 @lowers("Clip")

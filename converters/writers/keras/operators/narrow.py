@@ -9,6 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from keras import ops
 
+from zoo.converters.writers.keras.operators.precision import bits
+
 Tensor = Any
 Type = ir.DataType
 
@@ -43,8 +45,8 @@ POWERS = np.append(np.ldexp(np.float32(1), np.arange(-127, 128)), np.float32(mat
 
 def exponent_and_fraction(x: Tensor) -> tuple[Tensor, Tensor]:
     """The biased exponent and the bits of the fraction of float32 numbers."""
-    bits = ops.view(ops.cast(x, "float32"), "int32")
-    return ops.bitwise_and(ops.right_shift(bits, 23), 0xFF), ops.bitwise_and(bits, 0x7FFFFF)
+    code = bits(ops.cast(x, "float32"), "int32")
+    return ops.bitwise_and(ops.right_shift(code, 23), 0xFF), ops.bitwise_and(code, 0x7FFFFF)
 
 
 def to_float(x: Tensor, target: ir.DataType, saturate: bool = True) -> Tensor:
@@ -60,7 +62,7 @@ def to_float(x: Tensor, target: ir.DataType, saturate: bool = True) -> Tensor:
     if saturate or not kind.has_nan:
         x = ops.clip(x, -largest, largest)
     exponent = ops.maximum(exponent_and_fraction(x)[0] - 127, kind.exponent) - kind.mantissa
-    step = ops.view(ops.left_shift(exponent + 127, 23), "float32")
+    step = bits(ops.left_shift(exponent + 127, 23), "float32")
     y = ops.where(ops.isfinite(x), ops.round(x / step) * step, x)
     if not saturate and kind.has_nan:
         y = ops.where(ops.abs(y) > largest, ops.sign(y) * np.float32(kind.beyond), y)
@@ -102,11 +104,11 @@ def float4_bits(x: Tensor) -> Tensor:
     """The four bits of each float4e2m1 in int32: a sign, two of the exponent, one more."""
     codes = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
     size = ops.sum(ops.cast(ops.expand_dims(ops.abs(x), -1) > codes, "int32"), -1)
-    return size + ops.left_shift(ops.bitwise_and(ops.right_shift(ops.view(x, "int32"), 31), 1), 3)
+    return size + ops.left_shift(ops.bitwise_and(ops.right_shift(bits(x, "int32"), 31), 1), 3)
 
 
-def float4_of_bits(bits: Tensor) -> Tensor:
+def float4_of_bits(code: Tensor) -> Tensor:
     """The reverse of float4_bits."""
     codes = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
     codes = np.concatenate([codes, -codes])
-    return ops.take(ops.convert_to_tensor(codes), ops.bitwise_and(ops.cast(bits, "int32"), 0xF), axis=0)
+    return ops.take(ops.convert_to_tensor(codes), ops.bitwise_and(ops.cast(code, "int32"), 0xF), axis=0)

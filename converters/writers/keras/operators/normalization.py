@@ -12,15 +12,15 @@ from keras import ops
 
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.operators.layouts import along_channels, channel_axis, either, pictures, spatial_axes
-from zoo.converters.writers.keras.operators.precision import dtype_of, like, wide
-from zoo.converters.writers.keras.operators.sizes import along, product, rank, sizes
+from zoo.converters.writers.keras.operators.precision import like, wide
+from zoo.converters.writers.keras.operators.sizes import rank, sizes
 from zoo.converters.writers.keras.operators.windows import padded_all
 
 Tensor = Any
 
 
 def normalised(x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x over its deviation along axes around its mean; the mean; and 1 / the deviation."""
+    """X over its deviation along axes around its mean; the mean; and 1 / the deviation."""
     mean = ops.mean(x, tuple(axes), keepdims=True)
     centred = x - mean
     inverse = ops.rsqrt(ops.mean(ops.square(centred), tuple(axes), keepdims=True) + epsilon)

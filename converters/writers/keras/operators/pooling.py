@@ -1,15 +1,13 @@
-"""ONNX's pools with channels last: Keras' own where they take the windows, else one operation for each kernel element."""
+"""ONNX's pools with channels last: Keras' own where they take the windows, else an operation for each kernel place."""
 
 # ruff: noqa: N803 - the names are the specification's
 
 from __future__ import annotations
 
-import itertools
-import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from zoo.converters.writers.keras import ops as lowers
@@ -17,7 +15,7 @@ from zoo.converters.writers.keras.operators.indexing import put
 from zoo.converters.writers.keras.operators.layouts import either, pictures, spatial_axes
 from zoo.converters.writers.keras.operators.precision import dtype_of, is_float, lowest, to
 from zoo.converters.writers.keras.operators.reduction import largest
-from zoo.converters.writers.keras.operators.sizes import grid, is_known, places, product, sizes
+from zoo.converters.writers.keras.operators.sizes import grid, is_known, places, product, sized, sizes
 from zoo.converters.writers.keras.operators.windows import (
     Windows,
     is_plain,
@@ -50,12 +48,10 @@ def max_pool(
     Places count with channels first, as ONNX has them.
     """
     at = windows_of(spatial(X), kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
-    x = padded(X, at.padding, lowest(dtype_of(X)))
+    x = padded(X, at.padding, lowest(dtype_of(X)).item())
     if not w.is_read(1):
         if is_plain(at, X) and dtype_of(X) == "float32":
-            return ops.max_pool(
-                x, tuple(at.kernel), tuple(at.stride), padding="valid", data_format="channels_last"
-            )
+            return ops.max_pool(x, tuple(at.kernel), tuple(at.stride), padding="valid", data_format="channels_last")
         return reduced(x, at, ops.maximum)
     read = ops.stack(shifted(x, at), -1)
     which = ops.argmax(read if is_float(read) else to(read, "int64"), -1)
@@ -67,18 +63,18 @@ def _places(which: Tensor, at: Windows, shape: Sequence[Any], column_major: bool
     have, counts = list(shape[1:-1]), sizes(which)
     n = len(have)
     inside = to(which, "int64")
-    along = []
+    along: list[Tensor] = []
     for i in reversed(range(n)):
         step = inside % at.kernel[i]
         inside = inside // at.kernel[i]
-        corner = places(counts[1 + i], 1 + i, n + 2, "int64") * at.stride[i] - at.padding[i][0]
+        corner = places(counts[1 + i], 1 + i, n + 2, "int64") * at.stride[i] - sized(at.padding[i][0], "int64")
         along.insert(0, corner + step * at.dilation[i])
     order = list(reversed(range(n))) if column_major else list(range(n))
     place = along[order[0]]
     for i in order[1:]:
-        place = place * have[i] + along[i]
-    plane = places(counts[0], 0, n + 2, "int64") * shape[-1] + places(counts[-1], n + 1, n + 2, "int64")
-    return plane * math.prod(have) + place
+        place = place * sized(have[i], "int64") + along[i]
+    plane = places(counts[0], 0, n + 2, "int64") * sized(shape[-1], "int64") + places(counts[-1], n + 1, n + 2, "int64")
+    return plane * sized(product(have), "int64") + place
 
 
 @pictures("AveragePool")
@@ -114,7 +110,7 @@ def _mean(x: Tensor, at: Windows) -> Tensor:
     """The mean of each window of a padded picture."""
     if is_plain(at, x) and dtype_of(x) == "float32":
         return ops.average_pool(x, tuple(at.kernel), tuple(at.stride), padding="valid", data_format="channels_last")
-    return reduced(x, at, ops.add) / volume(at)
+    return reduced(x, at, operator.add) / volume(at)
 
 
 @pictures("LpPool")
@@ -132,7 +128,7 @@ def lp_pool(
 ) -> Tensor:
     """The p-norm of each window."""
     at = windows_of(spatial(X), kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
-    return _root(reduced(padded(_power(X, p), at.padding), at, ops.add), p)
+    return _root(reduced(padded(_power(X, p), at.padding), at, operator.add), p)
 
 
 def _power(x: Tensor, p: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The dtypes that operators compute in: wider ones, where a backend has no kernel for a dtype or it has too few bits."""
+"""The dtypes that operators compute in: wider ones where a backend has no kernel, or a dtype too few bits."""
 
 from __future__ import annotations
 
@@ -74,6 +74,11 @@ def lowest(dtype: str) -> Any:
 def highest(dtype: str) -> Any:
     """The highest number of a dtype of Keras'."""
     return numpy_dtype(dtype).type(np.inf if dtype in FLOATS else np.iinfo(dtype).max)
+
+
+def bits(x: Tensor, dtype: str) -> Tensor:
+    """The bits of a tensor as another dtype of as many; Keras asks for a last axis whose size is known."""
+    return ops.squeeze(ops.view(ops.expand_dims(x, -1), dtype), -1)
 
 
 def number(x: Any, other: Tensor) -> Tensor:

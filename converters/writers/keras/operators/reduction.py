@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
@@ -19,11 +19,10 @@ from zoo.converters.writers.keras.operators.precision import (
     highest,
     is_bool,
     is_float,
-    like,
     lowest,
     to,
 )
-from zoo.converters.writers.keras.operators.sizes import cut, product, rank, sizes
+from zoo.converters.writers.keras.operators.sizes import cut, product, rank, sized, sizes
 
 Tensor = Any
 
@@ -43,21 +42,27 @@ def _mean(x: Tensor, **along: Any) -> Tensor:
         return ops.mean(x, **along)
     count = product(n for i, n in enumerate(sizes(x)) if i in {axis % rank(x) for axis in along["axis"]})
     added = total(x, **along)
-    return quotient(added, like(ops.convert_to_tensor(count), added))
+    return quotient(added, ops.convert_to_tensor(sized(count, "int64"), dtype=dtype_of(added)))
 
 
 def largest(x: Tensor, **along: Any) -> Tensor:
     """The largest along axes; of nothing the lowest number of the dtype."""
     if is_bool(x):
         return ops.any(x, **along)
-    return ops.max(x, **along, **({"initial": lowest(dtype_of(x))} if _is_empty(x) else {}))
+    return _of_nothing(x, lowest(dtype_of(x)), **along) if _is_empty(x) else ops.max(x, **along)
 
 
 def smallest(x: Tensor, **along: Any) -> Tensor:
     """The smallest along axes; of nothing the highest number of the dtype."""
     if is_bool(x):
         return ops.all(x, **along)
-    return ops.min(x, **along, **({"initial": highest(dtype_of(x))} if _is_empty(x) else {}))
+    return _of_nothing(x, highest(dtype_of(x)), **along) if _is_empty(x) else ops.min(x, **along)
+
+
+def _of_nothing(x: Tensor, number: Any, axis: Sequence[int], keepdims: bool = False) -> Tensor:
+    gone = {i % rank(x) for i in axis}
+    shape = [1 if i in gone else n for i, n in enumerate(sizes(x)) if keepdims or i not in gone]
+    return ops.full(shape, number, dtype=dtype_of(x))
 
 
 def _is_empty(x: Tensor) -> bool:
@@ -80,7 +85,9 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
 
 def _register(op: str, f: Callable[..., Tensor]) -> None:
     @lowers(op)
-    def lowered(w: Any, data: Tensor, axes: Tensor = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+    def lowered(
+        w: Any, data: Tensor, axes: Tensor = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+    ) -> Tensor:
         along = [] if axes is None else w.ints(axes)
         if not along and not noop_with_empty_axes:
             along = list(range(rank(data)))
@@ -114,7 +121,7 @@ def _arg(f: Callable[..., Tensor], x: Tensor, axis: int, keepdims: int, last: in
     if not last:
         return f(x, axis=axis, keepdims=bool(keepdims))
     found = f(ops.flip(x, axis), axis=axis, keepdims=bool(keepdims))
-    return like(ops.convert_to_tensor(sizes(x)[axis] - 1), found) - found
+    return sized(sizes(x)[axis] - 1, dtype_of(found)) - found
 
 
 @lowers("TopK")
@@ -126,7 +133,7 @@ def top_k(w: Any, X: Tensor, K: Tensor, *, axis: int = -1, largest: int = 1, sor
         return ops.moveaxis(values, -1, axis), ops.moveaxis(indices, -1, axis)
     if largest:  # sorting upwards from the end leaves the first of equals last
         order = ops.flip(ops.argsort(ops.flip(X, axis), axis), axis)
-        order = like(ops.convert_to_tensor(sizes(X)[axis] - 1), order) - order
+        order = sized(sizes(X)[axis] - 1, dtype_of(order)) - order
     else:
         order = ops.argsort(X, axis)
     indices = cut(order, axis, 0, k)

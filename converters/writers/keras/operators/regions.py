@@ -17,9 +17,9 @@ from zoo.converters.writers.keras.operators.indexing import counted
 from zoo.converters.writers.keras.operators.layouts import pictures
 from zoo.converters.writers.keras.operators.precision import dtype_of, wide
 from zoo.converters.writers.keras.operators.sizes import Size, places, product, sizes
+from zoo.converters.writers.numbers import non_max_suppression as suppressed
 
 Tensor = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @pictures("RoiAlign")
@@ -145,31 +145,4 @@ def non_max_suppression(
     most = 0 if max_output_boxes_per_class is None else int(w.number(max_output_boxes_per_class))
     overlap = 0.0 if iou_threshold is None else float(w.number(iou_threshold))
     least = None if score_threshold is None else float(w.number(score_threshold))
-    corners, marks = w.concrete(boxes), w.concrete(scores)
-    if center_point_box:
-        begin, end = corners[..., :2] - corners[..., 2:] / 2, corners[..., :2] + corners[..., 2:] / 2
-    else:
-        begin, end = np.minimum(corners[..., :2], corners[..., 2:]), np.maximum(corners[..., :2], corners[..., 2:])
-    found = [
-        (batch, kind, box)
-        for batch, kind in np.ndindex(marks.shape[:2])
-        for box in _kept(begin[batch], end[batch], marks[batch, kind], most, overlap, least)
-    ]
-    return np.array(found, dtype=np.int64).reshape(-1, 3)
-
-
-def _kept(low: Array, high: Array, marks: Array, most: int, overlap: float, least: float | None) -> list[int]:
-    """The boxes of one class that stay, best first."""
-    area = (high - low).prod(-1)
-    order = np.argsort(-marks, kind="stable")
-    if least is not None:
-        order = order[marks[order] > least]
-    kept: list[int] = []
-    while len(order) and len(kept) < most:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        sides = np.minimum(high[best], high[order]) - np.maximum(low[best], low[order])
-        common = sides.clip(0).prod(-1)
-        with np.errstate(invalid="ignore", divide="ignore"):  # two boxes without an area share 0 / 0, which is no more
-            order = order[~(common / (area[best] + area[order] - common) > overlap)]
-    return kept
+    return suppressed(w.concrete(boxes), w.concrete(scores), most, overlap, least, is_centered=bool(center_point_box))

@@ -17,7 +17,7 @@ from keras import ops
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.dtypes import FLOATS
 from zoo.converters.writers.keras.operators.precision import dtype_of, is_float, to, wide
-from zoo.converters.writers.keras.operators.sizes import Size, along, is_known, rank, sizes
+from zoo.converters.writers.keras.operators.sizes import Size, along, is_known, rank, sized, sizes
 
 Tensor = Any
 Places = Any  # numpy's, or a tensor's where a size is free
@@ -74,16 +74,20 @@ def resize(
         module: Any = np if is_known(size, length) and isinstance(scale, float) else ops
         at = source_places(size, length, scale, coordinate_transformation_mode, region[i], region[len(which) + i])
         if is_crop:
-            beyond = along(ops.convert_to_tensor((at < 0) | (at > length - 1)), axis, n)
+            beyond = along(ops.convert_to_tensor((at < 0) | (at > _bound(module, length - 1, at))), axis, n)
             outside = beyond if outside is None else ops.logical_or(outside, beyond)
         if mode == "nearest":
             y = ops.take(y, _within(module, ROUNDS[nearest_mode](module, at), length), axis=axis)
             continue
+        if antialias and not isinstance(scale, float):
+            raise w.untraceable("how many elements a smaller image reads")
         shrink = min(scale, 1.0) if antialias else 1.0
         neighbours, weights = weighted_neighbours(module, at, RADIUS[mode], shrink, cubic_coeff_a)
         if exclude_outside:
-            weights = weights * _as(module, (neighbours >= 0) & (neighbours < length), weights)
-            weights = weights / weights.sum(-1, keepdims=True) if module is np else weights / ops.sum(weights, -1, True)
+            weights = weights * _as(
+                module, (neighbours >= 0) & (neighbours < _bound(module, length, neighbours)), weights
+            )
+            weights = weights / module.sum(weights, -1, keepdims=True)
         y = _read(y, axis, _within(module, neighbours, length), weights)
     if outside is not None:
         y = ops.where(outside, ops.cast(extrapolation_value, dtype_of(y)), y)
@@ -99,6 +103,11 @@ def _sizes_of(x: Tensor) -> list[Size]:
 
 def _as(module: Any, x: Places, other: Places) -> Places:
     return x if module is np else ops.cast(x, dtype_of(other))
+
+
+def _bound(module: Any, n: Size, at: Places) -> Size:
+    """A size to compare places with."""
+    return n if module is np else sized(n, dtype_of(at))
 
 
 def _within(module: Any, at: Places, length: Size) -> Tensor:
@@ -119,7 +128,7 @@ def _wanted(w: Any, have: Sequence[Size], scales: Tensor, sizes: Tensor, policy:
     factors = [_factor(size, n) for size, n in zip(wanted, have, strict=True)]
     if policy != "stretch":
         if not is_known(*have, *wanted):
-            raise w.refused(f"{policy} of a free size")
+            raise w.untraceable(f"the size that is {policy}")
         factors = [min(factors) if policy == "not_larger" else max(factors)] * len(have)
         wanted = [_scaled(scale, n, 0.5) for scale, n in zip(factors, have, strict=True)]
     return factors, wanted
@@ -156,21 +165,21 @@ def source_places(size: Size, have: Size, scale: Any, coordinates: str, begin: f
     if is_known(size, have) and isinstance(scale, float):
         at: Places = np.arange(size, dtype=np.float64)
         length = scale * have  # ONNX counts with the size before it is rounded
-        is_one = length == 1
+        module: Any = np
     else:
-        at, have = ops.cast(ops.arange(size), "float64"), to(have, "float64")
+        at, have, module = ops.cast(ops.arange(size), "float64"), to(have, "float64"), ops
         length = have * scale
-        is_one = False  # of a size that is not known now
+    is_one = length == 1
+    span = module.where(is_one, 1.0, length - 1)
     if coordinates == "align_corners":
-        return at * 0 if is_one else at * (have - 1) / (length - 1)
+        return at * module.where(is_one, 0.0, (have - 1) / span)
     if coordinates == "asymmetric":
         return at / scale
     if coordinates == "tf_crop_and_resize":
-        if is_one:
-            return at * 0 + (begin + end) * (have - 1) / 2
-        return begin * (have - 1) + at * (end - begin) * (have - 1) / (length - 1)
-    if coordinates == "pytorch_half_pixel" and is_one:
-        return at * 0 - 0.5
+        middle = (begin + end) * (have - 1) / 2
+        return module.where(is_one, middle, begin * (have - 1) + at * (end - begin) * (have - 1) / span)
+    if coordinates == "pytorch_half_pixel":
+        return module.where(is_one, -0.5, (at + 0.5) / scale - 0.5)
     shift = have / 2 * (1 - size / length) if coordinates == "half_pixel_symmetric" else 0.0
     return (at + 0.5) / scale - 0.5 + shift
 

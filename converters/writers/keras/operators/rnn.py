@@ -92,7 +92,12 @@ def gru(
     size = R.shape[-1]
 
     def step(d: int, f: Sequence[Activation], bias: Tensor) -> Any:
-        first, last, b, c = ops.transpose(R[d, : 2 * size]), ops.transpose(R[d, 2 * size :]), bias[: 2 * size], bias[2 * size :]
+        first, last, b, c = (
+            ops.transpose(R[d, : 2 * size]),
+            ops.transpose(R[d, 2 * size :]),
+            bias[: 2 * size],
+            bias[2 * size :],
+        )
 
         def next_state(gates: Tensor, h: Tensor) -> tuple[Tensor]:
             update, reset = ops.split(f[0](gates[:, : 2 * size] + h @ first + b), 2, axis=-1)
@@ -219,21 +224,26 @@ def _layer(
 
 
 def _over_time(
-    step: Callable[..., tuple[Tensor, ...]], gates: Tensor, states: tuple[Tensor, ...], lengths: Tensor, is_backward: bool
+    step: Callable[..., tuple[Tensor, ...]],
+    gates: Tensor,
+    states: tuple[Tensor, ...],
+    lengths: Tensor,
+    is_backward: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    time = places(sizes(gates)[0])
-    lengths = None if lengths is None else ops.cast(lengths, "int32")
+    width, rows = gates.shape[-1], gates
+    if lengths is not None:  # a last column says what is inside: Keras scans one tensor where its length is free
+        inside = places(sizes(gates)[0], 0, 2) < ops.cast(lengths, "int32")
+        rows = ops.concatenate([gates, like(ops.expand_dims(inside, -1), gates)], -1)
 
-    def at(carry: tuple[Tensor, ...], now: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        t, gate = now
-        after = tuple(like(new, old) for new, old in zip(step(gate, *carry), carry, strict=True))
+    def at(carry: tuple[Tensor, ...], row: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        after = tuple(like(new, old) for new, old in zip(step(row[:, :width], *carry), carry, strict=True))
         if lengths is not None:
-            is_inside = ops.expand_dims(t < lengths, -1)
+            is_inside = row[:, width:] > 0
             after = tuple(ops.where(is_inside, new, old) for new, old in zip(after, carry, strict=True))
         return after, after
 
-    last, all_states = ops.scan(at, states, (time, gates), reverse=is_backward)
-    y = all_states[0]
+    last, found = ops.scan(at, states, rows, reverse=is_backward)
+    y = found[0]
     if lengths is not None:
-        y = ops.where((time[:, None] < lengths)[..., None], y, ops.zeros_like(y))
+        y = ops.where(ops.expand_dims(inside, -1), y, ops.zeros_like(y))
     return y, tuple(last)

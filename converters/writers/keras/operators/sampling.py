@@ -15,7 +15,7 @@ from keras import ops
 
 from zoo.converters.writers.keras.operators.indexing import counted
 from zoo.converters.writers.keras.operators.layouts import pictures
-from zoo.converters.writers.keras.operators.precision import dtype_of, is_float, like, wide
+from zoo.converters.writers.keras.operators.precision import dtype_of, like, wide
 from zoo.converters.writers.keras.operators.sizes import Size, places, product, rank, sizes
 from zoo.converters.writers.keras.operators.windows import spatial, windows_of
 

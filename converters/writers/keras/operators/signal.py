@@ -1,27 +1,24 @@
 """ONNX's signal operators by keras.ops.fft; windows and triangles are numpy's.
 
 ONNX has no complex numbers here: real and imaginary part stand in a last axis of two, and a real signal's is of one.
-Half precision is transformed in float32.
+It is transformed in float64, where the backend has that: in float32 there is a rest of 1e-5 where zeros are due.
 """
 
 # ruff: noqa: N803 - the names are the specification's
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from zoo.converters.writers.keras import ops as lowers
-from zoo.converters.writers.keras.operators.precision import dtype_of, wide
+from zoo.converters.writers.keras.operators.precision import dtype_of, to
 from zoo.converters.writers.keras.operators.sizes import cut, places, rank, sizes
 from zoo.converters.writers.keras.operators.windows import padded_all
+from zoo.converters.writers.numbers import BLACKMAN, HAMMING, HANN, cosine_window, mel_triangles
 
 Tensor = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 Complex = tuple[Tensor, Tensor]  # real and imaginary part, the signal along the last axis
 
 
@@ -30,7 +27,7 @@ def _signal(w: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
     size = x.shape[-1]
     if size not in (1, 2):
         raise w.refused(f"a signal whose last axis is {size}; 1 is a real one, 2 a complex one")
-    x = wide(x)
+    x = to(x, "float64")
     return x[..., 0], x[..., 1] if size == 2 else None
 
 
@@ -56,7 +53,7 @@ def dft(
     n = (2 * (half - 1) if inverse and onesided else half) if dft_length is None else w.int_(dft_length)
     if inverse and onesided:
         parts = [_of_length(v, n // 2 + 1) for v in (real, imaginary)]
-        y = _inverse((_mirrored(parts[0], n, 1), _mirrored(parts[1], n, -1)), n)[:1]
+        y: tuple[Tensor, ...] = _inverse((_mirrored(parts[0], n, 1), _mirrored(parts[1], n, -1)), n)[:1]
     else:
         signal = _of_length(real, n), _of_length(imaginary, n)
         y = _inverse(signal, n) if inverse else transformed(signal)
@@ -113,27 +110,19 @@ def stft(
 @lowers("HannWindow")
 def hann_window(w: Any, size: Tensor, *, output_datatype: int = 1, periodic: int = 1) -> Tensor:
     """The squared sine of half a turn over the window."""
-    return _window(w.number(size), periodic, (0.5, -0.5))
+    return cosine_window(w.number(size), bool(periodic), HANN)
 
 
 @lowers("HammingWindow")
 def hamming_window(w: Any, size: Tensor, *, output_datatype: int = 1, periodic: int = 1) -> Tensor:
     """25/46 - 21/46 cos of a turn over the window."""
-    return _window(w.number(size), periodic, (25 / 46, -21 / 46))
+    return cosine_window(w.number(size), bool(periodic), HAMMING)
 
 
 @lowers("BlackmanWindow")
 def blackman_window(w: Any, size: Tensor, *, output_datatype: int = 1, periodic: int = 1) -> Tensor:
     """0.42 - 0.5 cos of a turn + 0.08 cos of two turns over the window."""
-    return _window(w.number(size), periodic, (0.42, -0.5, 0.08))
-
-
-def _window(n: int, periodic: int, factors: Sequence[float]) -> Array:
-    """A sum of cosines over n places; a periodic one is all but the last of one more."""
-    if n == 1 and not periodic:
-        return np.ones(1)
-    turn = 2 * math.pi * np.arange(n) / max(n if periodic else n - 1, 1)
-    return np.asarray(sum(factor * np.cos(k * turn) for k, factor in enumerate(factors)))
+    return cosine_window(w.number(size), bool(periodic), BLACKMAN)
 
 
 @lowers("MelWeightMatrix")
@@ -150,21 +139,3 @@ def mel_weight_matrix(
     """Triangles [frequencies, bands] that turn a spectrum into one on the mel scale."""
     numbers = [w.number(x) for x in (num_mel_bins, dft_length, sample_rate, lower_edge_hertz, upper_edge_hertz)]
     return mel_triangles(*numbers)
-
-
-def mel_triangles(bands: int, dft_length: int, sample_rate: int, lowest: float, highest: float) -> Array:
-    """Triangles [dft_length // 2 + 1, bands] over the frequencies of a transform, evenly apart on the mel scale.
-
-    A band's begins at the peak of the one before and ends at the peak of the one behind. The step is the standard's: of
-    as many parts as there are edges, so that the last band ends below `highest`, in Hertz as `lowest` is.
-    """
-    low, high = (2595 * math.log10(1 + edge / 700) for edge in (lowest, highest))
-    edges = np.arange(bands + 2) * ((high - low) / (bands + 2)) + low
-    hertz = 700 * np.expm1(edges / 2595 * math.log(10))
-    centres = np.floor((dft_length + 1) * hertz / sample_rate)
-    begin, peak, end = centres[:-2], centres[1:-1], centres[2:]
-    at = np.arange(dft_length // 2 + 1)[:, None]
-    rising = np.where(peak > begin, (at - begin) / np.maximum(peak - begin, 1), 1)
-    falling = (end - at) / np.maximum(end - peak, 1)
-    weights = np.where((at >= begin) & (at <= peak), rising, 0)
-    return np.where((at >= peak) & (at < end), falling, weights)

@@ -33,6 +33,11 @@ def product(found: Iterable[Size]) -> Size:
     return math.prod(found)
 
 
+def sized(n: Size, dtype: str) -> Size:
+    """A size to compute with tensors of a dtype."""
+    return n if is_known(n) else ops.cast(n, dtype)
+
+
 def larger(a: Size, b: Size) -> Size:
     """The larger of two sizes."""
     return max(a, b) if is_known(a, b) else ops.maximum(a, b)

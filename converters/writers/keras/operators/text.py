@@ -7,10 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from zoo.converters.writers import strings
 from zoo.converters.writers.keras import ops as lowers
+from zoo.converters.writers.numbers import tf_idf
 
 Tensor = Any
 
@@ -33,21 +31,14 @@ def tf_idf_vectorizer(
     """How often n-grams of a pool occur in each row of X [C] or [N, C]: counts (TF), the weight of what occurs (IDF),
     or the count times the weight (TFIDF).
     """
-    if mode not in ("TF", "IDF", "TFIDF"):
-        raise w.refused(f"unknown mode {mode!r}")
-    tokens, pool = w.concrete(X), list(pool_int64s or ())
-    starts = [*ngram_counts, len(pool)]
-    grams = [
-        tuple(pool[at : at + n])
-        for n, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True), 1)
-        for at in range(start, end, n)
-    ]
-    if len(grams) != len(ngram_indexes) or (weights and len(weights) != len(grams)):
-        raise w.refused(f"{len(grams)} n-grams, {len(ngram_indexes)} indexes and {len(weights or grams)} weights")
-    lengths = range(min_gram_length, max_gram_length + 1)
-    made = strings.n_gram_counts(np.atleast_2d(tokens), grams, ngram_indexes, lengths, max_skip_count)
-    if mode != "TF":
-        weight = np.ones(made.shape[1], np.float32)
-        weight[list(ngram_indexes)] = weights or 1
-        made = (made if mode == "TFIDF" else (made > 0).astype(np.float32)) * weight
-    return made if tokens.ndim == 2 else made[0]
+    return tf_idf(
+        w.concrete(X),
+        list(pool_int64s or ()),
+        max_gram_length=max_gram_length,
+        max_skip_count=max_skip_count,
+        min_gram_length=min_gram_length,
+        mode=mode,
+        ngram_counts=ngram_counts,
+        ngram_indexes=ngram_indexes,
+        weights=weights,
+    )

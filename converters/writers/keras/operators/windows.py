@@ -1,4 +1,4 @@
-"""Where kernels are laid over pictures [N, spatial..., C]: numbers for each spatial axis, scalars where a size is free."""
+"""Where kernels are laid over pictures [N, spatial..., C]: numbers for each axis, scalars where a size is free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from zoo.converters.writers.keras.operators.precision import number
 from zoo.converters.writers.keras.operators.sizes import Size, is_known, larger, rank, sizes, smaller
 from zoo.errors import HubError
 
@@ -86,7 +85,7 @@ def padded(x: Tensor, padding: Sequence[tuple[Size, Size]], value: Any = 0) -> T
 
 
 def padded_all(x: Tensor, widths: Sequence[tuple[Size, Size]], value: Any = 0) -> Tensor:
-    """A tensor with each axis padded by one value, or cut where a number is negative."""
+    """A tensor with each axis padded by one number (Python's, or a scalar), or cut where one is negative."""
     cuts: list[Any] = [slice(None)] * len(widths)
     adds = list(widths)
     for i, (pair, size) in enumerate(zip(widths, sizes(x), strict=True)):
@@ -97,8 +96,7 @@ def padded_all(x: Tensor, widths: Sequence[tuple[Size, Size]], value: Any = 0) -
     x = x if all(c == slice(None) for c in cuts) else x[tuple(cuts)]
     if all(is_known(*pair) and pair == (0, 0) for pair in adds):
         return x
-    fill = value if hasattr(value, "dtype") and not hasattr(value, "item") else number(value, x)
-    return ops.pad(x, adds, constant_values=fill)
+    return ops.pad(x, adds, constant_values=value)
 
 
 def shifted(x: Tensor, at: Windows) -> list[Tensor]:

@@ -1,0 +1,83 @@
+"""A model as StableHLO, by jax.export: a program with its weights inside, for any platform, its free sizes free.
+
+exported = jax.export.deserialize(pathlib.Path("model.stablehlo").read_bytes())
+outputs = exported.call(*inputs)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from zoo.converters.runner import TensorSpec
+from zoo.converters.writers.driver import has_strings
+from zoo.converters.writers.jax.runner import from_numpy
+from zoo.converters.writers.jax.trace import Untraceable
+from zoo.converters.writers.jax.types import held, sixty_four_bits, to_numpy
+from zoo.converters.writers.jax.writer import placed
+from zoo.errors import HubError, UsageError
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def save(
+    native: Any, path: Path, inputs: Sequence[TensorSpec], feeds: Mapping[str, Any], dtype: str | None = None
+) -> None:
+    """Write the program; inputs come in the graph's order. A size that can't stay free is that of the example `feeds`.
+
+    `dtype` is that of its weights, where it is another than theirs.
+
+    Raises UsageError for what a program can't take, HubError for a model whose shapes depend on numbers.
+    """
+    if any(has_strings(node) for node in native.apply.order) or any("(" in spec.dtype for spec in inputs):
+        raise UsageError("StableHLO has no strings, sequences and optionals, which this model has")
+    with sixty_four_bits():
+        native = placed(native, device=None, dtype=dtype)
+        path.write_bytes(bytes(_exported(native, inputs, feeds).serialize()))
+
+
+def _exported(native: Any, inputs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> export.Exported:
+    """With all free sizes free, or if the program can't have that, with the first one of each input: the batch."""
+    program = jax.jit(lambda *args: native.apply(native.params, args))
+    names = list(dict.fromkeys(d for spec in inputs for d in spec.shape if isinstance(d, str)))
+    first = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
+    problem: Exception | None = None
+    for free in dict.fromkeys((tuple(names), tuple(n for n in names if n in first), ())):
+        try:
+            return export.export(program, platforms=PLATFORMS)(*_arguments(inputs, feeds, free))
+        except (Untraceable, UsageError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what a symbol can't be compared with, lowerings report in many ways
+            problem = error
+    raise HubError(f"jax can't export the model: {' '.join(str(problem).split())[:500]}") from problem
+
+
+def _arguments(inputs: Sequence[TensorSpec], feeds: Mapping[str, Any], free: Sequence[str]) -> list[Any]:
+    """The shapes and dtypes of the inputs; equal names are one symbol."""
+    scope, symbols = export.SymbolicScope(), {}
+    for i, name in enumerate(free):
+        word = re.sub(r"\W", "_", name)
+        (symbols[name],) = export.symbolic_shape(word if word.isidentifier() else f"size_{i}", scope=scope)
+    return [
+        jax.ShapeDtypeStruct(
+            tuple(symbols.get(str(d), n) for d, n in zip(spec.shape, np.shape(feeds[spec.name]), strict=True)),
+            held(feeds[spec.name].dtype),
+        )
+        for spec in inputs
+    ]
+
+
+def run_saved(
+    path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], feeds: Mapping[str, Any]
+) -> list[Any]:
+    """The outputs of a program, loaded from its file."""
+    with sixty_four_bits():
+        made = export.deserialize(bytearray(path.read_bytes())).call(*(from_numpy(feeds[spec.name]) for spec in inputs))
+        values = [made[spec.name] for spec in outputs] if len(outputs) > 1 else [made]
+        return [to_numpy(value, spec.dtype) for value, spec in zip(values, outputs, strict=True)]

@@ -1,0 +1,107 @@
+"""SavedModels and TFLite files: written, run from the files, and refused where they can't be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.converters.writers.tensorflow import save
+from zoo.errors import BadInput, HubError, UsageError
+
+ALONE = """
+import sys, numpy as np, tensorflow as tf
+folder, given = sys.argv[1:]
+x = np.load(given)
+model = tf.saved_model.load(folder)
+assert "zoo" not in sys.modules
+y = model.signatures["serving_default"](x=tf.constant(x))["logits"]
+np.testing.assert_array_equal(y, model(x))
+with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(model(x, training=True) ** 2)
+assert all(g is not None for g in tape.gradient(loss, [v for v in model.held.values() if v.trainable]))
+np.save(given, y)
+"""
+
+
+@pytest.fixture
+def file(pictures, tmp_path):
+    import onnx
+
+    path = tmp_path / "model.onnx"
+    onnx.save(pictures, path)
+    return path
+
+
+def test_a_saved_model_runs_and_trains_where_zoo_is_not_imported(pictures, x, tmp_path):
+    module = zoo.load(pictures, framework="tensorflow")
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    given = tmp_path / "x.npy"
+    np.save(given, x.transpose(0, 2, 3, 1))
+    subprocess.run([sys.executable, "-c", ALONE, str(tmp_path / "saved"), str(given)], check=True, cwd=tmp_path)
+    expected = zoo.runner(pictures, "onnx").run({"x": x})["logits"]
+    np.testing.assert_allclose(np.load(given), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8-dynamic", "int8"])
+def test_a_tflite_file_computes_the_same(pictures, x, tmp_path, kind):
+    module = zoo.load(pictures, framework="tensorflow")
+    path = tmp_path / "model.tflite"
+    save.tflite(module, path, kind, [{"x": x}] if kind == "int8" else None)
+    expected = zoo.runner(pictures, "onnx").run({"x": x})["logits"]
+    got = save.run_tflite(path, module.source, {"x": x})["logits"]
+    allowed = {"float32": 1e-5, "float16": 5e-3, "int8-dynamic": 3e-2, "int8": 5e-2}[kind]
+    assert np.abs(got - expected).max() <= allowed * np.abs(expected).max()
+
+
+def test_8_bits_want_samples_and_nothing_else_does(pictures, x, tmp_path):
+    module = zoo.load(pictures, framework="tensorflow")
+    for kind, samples in (("int8", None), ("float16", [{"x": x}])):
+        with pytest.raises(UsageError, match="a TFLite file of int8 wants them, no other does"):
+            save.tflite(module, tmp_path / "a.tflite", kind, samples)
+    with pytest.raises(UsageError, match="unknown dtype 'int4' of a TFLite file"):
+        save.tflite(module, tmp_path / "a.tflite", "int4")
+
+
+def test_an_operator_that_tflite_lacks_is_refused_by_name(tmp_path):
+    from tests.converters.writers.tensorflow.conftest import parsed
+
+    model = parsed('agraph (string[N] x) => (bool[N] y) { y = RegexFullMatch <pattern = "a+"> (x) }')
+    with pytest.raises(HubError, match=r"TFLite's converter refuses the model.*RegexFullMatch"):
+        save.tflite(zoo.load(model, framework="tensorflow"), tmp_path / "a.tflite")
+
+
+def test_convert_writes_and_checks_a_saved_model(file, tmp_path):
+    for _ in range(2):  # the second takes the place of the first
+        made = zoo.convert(file, "saved-model", tmp_path / "saved")
+    assert made.checked == "tf.saved_model.load and ONNX Runtime"
+    assert made.agreement.agrees
+    assert "serving_default" in tf.saved_model.load(str(tmp_path / "saved")).signatures
+    assert "Written by polyzoo" in (tmp_path / "saved" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("dtype", [None, "float16", "int8-dynamic"])
+def test_convert_writes_and_checks_tflite(file, tmp_path, dtype):
+    made = zoo.convert(file, "tflite", tmp_path / "a.tflite", dtype=dtype)
+    assert made.agreement.agrees
+    assert made.checked == "TFLite's interpreter and ONNX Runtime"
+
+
+def test_convert_takes_samples_from_a_file(file, x, tmp_path):
+    np.savez(tmp_path / "samples.npz", x=x)
+    made = zoo.convert(file, "tflite", tmp_path / "a.tflite", dtype="int8", samples=tmp_path / "samples.npz")
+    assert made.agreement.agrees
+    np.savez(tmp_path / "others.npz", y=x)
+    with pytest.raises(BadInput, match=r"others.npz has no array 'x'"):
+        zoo.convert(file, "tflite", tmp_path / "b.tflite", dtype="int8", samples=tmp_path / "others.npz")
+
+
+def test_convert_refuses_what_a_format_has_not(file, tmp_path):
+    with pytest.raises(UsageError, match="unknown dtype 'bfloat16' of the format tflite"):
+        zoo.convert(file, "tflite", tmp_path / "a.tflite", dtype="bfloat16")
+    with pytest.raises(UsageError, match="leave samples= out"):
+        zoo.convert(file, "onnx", tmp_path / "a.onnx", samples=[])

@@ -65,8 +65,8 @@ def simplify(model: ir.Model) -> None:
     """Infer and fold until nothing changes any more."""
     for _ in range(MAX_ROUNDS):
         infer_shapes(model)
-        changed = fold_constants(model) | cast_like(model) | real_signals(model) | fold_shapes(model) | drop_no_ops(model)
-        changed |= take_branches(model) | drop_sequences(model) | share_equals(model)
+        changed = fold_constants(model) | cast_like(model) | real_signals(model) | fold_shapes(model)
+        changed |= drop_no_ops(model) | take_branches(model) | drop_sequences(model) | share_equals(model)
         common.RemoveUnusedNodesPass()(model)
         if not changed:
             break

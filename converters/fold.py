@@ -293,7 +293,7 @@ RULES: dict[str, Callable[[ir.Node, Sequence[Sizes | None]], Sizes | None]] = {
 
 
 def fold_shapes(model: ir.Model) -> bool:
-    """Known sizes become constants, a Reshape's computed shape one with 0 and -1, an Expand's with 1; True if anything did."""
+    """Known sizes become constants, a Reshape's computed shape one with 0 and -1, an Expand's with 1; True if so."""
     changed = False
     for graph in all_graphs(model.graph):
         changed |= _fold_shapes(graph, model.graph)

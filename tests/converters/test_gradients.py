@@ -29,8 +29,8 @@ def test_what_nobody_else_reads_is_differentiated():
 
 
 def test_it_is_taken_where_it_is_asked_for_and_by_what_is_computed_as_well():
-    made = run(f'g (float[2,2] a, float[2,2] b) => (float[2,2] y, float[2,2] p) {{'
-               f' c = Mul(a, a)  y = Mul(c, b)  p = {OF}<xs = ["c"], zs = ["b"], y = "y">(b, a) }}', a=A, b=B)  # fmt: skip
+    made = run(f'g (float[2,2] a, float[2,2] b) => (float[2,2] y, float[2,2] p) {{ c = Mul(a, a)'
+               f' y = Mul(c, b)  p = {OF}<xs = ["c"], zs = ["b"], y = "y">(b, a) }}', a=A, b=B)  # fmt: skip
     np.testing.assert_allclose(made["y"], A * A * B)
     np.testing.assert_allclose(made["p"], A)
 

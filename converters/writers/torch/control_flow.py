@@ -1,4 +1,4 @@
-"""If, Loop, Scan, SequenceMap and Gradient: modules whose forward is Python's own if and for, over bodies that are modules.
+"""If, Loop, Scan, SequenceMap and Gradient: modules whose forward is Python's own if and for; their bodies are modules.
 
 `torch.compile` breaks the graph at a condition that depends on data, as it does for a person's code.
 """
@@ -157,7 +157,10 @@ class Gradient(nn.Module):
             given = [x if x.requires_grad else x.detach().requires_grad_() for x in given]
             rest = [x.clone() if x.is_inference() else x for x in others]
             (y,) = self.body(*given, *rest, *captured)
-            return torch.autograd.grad(y.sum(), given, create_graph=recorded, materialize_grads=True)
+            made: tuple[torch.Tensor, ...] = torch.autograd.grad(
+                y.sum(), given, create_graph=recorded, materialize_grads=True
+            )
+            return made
 
 
 def stacked(

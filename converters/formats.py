@@ -18,21 +18,28 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format of whole models. `module` has sniff(head) and read(path) -> bound graph."""
+    """A file format of whole models. `module` has sniff(path, head) and read(path, *others) -> bound graph.
+
+    A model may be a folder, whose head is empty; it may be in several files, of which the first is the architecture.
+    """
 
     name: str
     title: str
     extensions: tuple[str, ...]
     module: str = ""  # of converters/readers; empty where it is only written
+    others: str = ""  # what the further files of a model in several hold; empty where it is in one
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """Whether a file is of this format, by its first bytes (and its path: HDF5's root has to be looked into)."""
         found: Callable[[Path, bytes], bool] = import_module(f"zoo.converters.readers.{self.module}").sniff
         return found(path, head)
 
-    def read(self, path: Path) -> ir.Model:
-        """The graph with its weights, lazy."""
-        model: ir.Model = import_module(f"zoo.converters.readers.{self.module}").read(path)
+    def read(self, path: Path, *others: Path) -> ir.Model:
+        """The graph with its weights, lazy. Raises FileError, and BadInput for files that don't belong to it."""
+        if others and not self.others:
+            hint = "Give one model file, or name weights of a known model by architecture=."
+            raise BadInput(f"{len(others) + 1} files, and {self.title} ({path.name}) has a model in one", hint=hint)
+        model: ir.Model = import_module(f"zoo.converters.readers.{self.module}").read(path, *others)
         return model
 
 
@@ -43,7 +50,9 @@ MODELS = (
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file. Raises BadInput."""
+    """The first bytes of a file; none of a folder. Raises BadInput."""
+    if path.is_dir():
+        return b""
     try:
         with path.open("rb") as file:
             return file.read(HEAD_BYTES)
@@ -52,13 +61,15 @@ def head_of(path: Path) -> bytes:
 
 
 def find(path: Path) -> Format:
-    """The format of a model file, by its bytes. Raises UnknownFormat; for a file of weights alone it says so."""
+    """The format of a model file or folder, by its bytes. Raises UnknownFormat; of weights alone it says so."""
     head = head_of(path)
     from zoo.converters import tensors
 
     for format_ in MODELS[:-1]:
         if format_.sniff(path, head):
             return format_
+    if path.is_dir():
+        raise UnknownFormat(path, hint="It is a folder, and of no format that has a model in one.")
     try:
         name = tensors.container_of(path).NAME
     except UnknownFormat:
@@ -72,10 +83,10 @@ def find(path: Path) -> Format:
 
 
 def read(paths: Sequence[Path]) -> ir.Model:
-    """The graph with its weights from the files of one model. Raises FileError."""
-    if len(paths) != 1:
-        raise BadInput(f"{len(paths)} files: no format here has a model in several", hint="Give one model file.")
-    return find(paths[0]).read(paths[0])
+    """The graph with its weights from the files of one model, the architecture first. Raises FileError, BadInput."""
+    if not paths:
+        raise BadInput("no model file is given")
+    return find(paths[0]).read(*paths)
 
 
 @dataclass(frozen=True, slots=True)

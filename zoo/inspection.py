@@ -53,7 +53,7 @@ def inspect(path: str | PathLike[str]) -> FileReport:
     if not file.exists():
         raise BadInput(f"{file}: no such file or folder")
     if file.is_dir():
-        raise BadInput(f"{file} is a folder, and no format here has a model in a folder", hint="Name the file in it.")
+        return _model(file)
     try:
         container = tensors.container_of(file)
     except UnknownFormat:
@@ -80,7 +80,7 @@ def _model(file: Path) -> FileReport:
         file,
         format_.name,
         "model",
-        file.stat().st_size,
+        _size_bytes(file),
         sum(v.size for v in values),
         model.opset_imports.get(""),
         tuple(inputs),
@@ -88,6 +88,12 @@ def _model(file: Path) -> FileReport:
         dict(operators.most_common()),
         {name: _takes(name, model) for name in _installed()},
     )
+
+
+def _size_bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _installed() -> list[str]:

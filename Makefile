@@ -51,13 +51,21 @@ demo: $(BASE) ## name what is on a photograph and rank sentences, with no framew
 	.venv/bin/zoo cache list
 	.venv/bin/zoo cache verify && echo "every file above is what its digest says"
 
+# One run for each group of frameworks that share a process; tests/conftest.py says which and why. All run, where one has failed too.
+define run-tests
+@failed=; for group in $(2); do printf '\n--- tests: %s\n' $$group; \
+    ZOO_TEST_GROUP=$$group $(1) -m pytest -n auto --maxprocesses 8 -m "not slow and not gpu" $(ARGS) || \
+    { code=$$?; test $$code = 5 || failed="$$failed $$group"; }; done; \
+test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+endef
+
 test: export ZOO_TEST_ENVIRONMENT = all
 test: $(TEST) ## every test that needs no GPU, with every framework, on numpy 1.26
-	.venv-test/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow and not gpu" $(ARGS)
+	$(call run-tests,.venv-test/bin/python,torch tensorflow jax)
 
 test-latest: export ZOO_TEST_ENVIRONMENT = latest
 test-latest: $(LATEST) ## the same without MXNet, on numpy 2 and the newest of everything
-	.venv-latest/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow and not gpu" $(ARGS)
+	$(call run-tests,.venv-latest/bin/python,torch tensorflow jax)
 
 test-slow: export ZOO_TEST_ENVIRONMENT = all
 test-slow: $(TEST) ## the long sweeps: kill -9, fuzzing, every architecture (ARGS="-k NAME" picks)

@@ -1,5 +1,9 @@
 """What all tests share: a store of their own, and what a skip may mean in CI.
 
+One heavy framework to a process: torch's triton crashes where TensorFlow was imported before it, and xdist's workers
+import every file that they collect. So `make test` runs pytest once for each of GROUPS, named by ZOO_TEST_GROUP.
+Without the variable, all that is asked for runs in one process, as suits a part.
+
 A skip is right where a developer lacks a framework. In CI every framework is there, so that a skip is a test that
 silently no longer runs: with CI=true it fails, unless its reason names one of ALLOWED.
 """
@@ -7,7 +11,9 @@ silently no longer runs: with CI=true it fails, unless its reason names one of A
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +23,13 @@ import pytest
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ.get("ZOO_TEST_ENVIRONMENT", "")  # "all" or "latest", set by the Makefile
+GROUP = os.environ.get("ZOO_TEST_GROUP", "")
+GROUPS = {  # what shares a process; the first one has all the tests that want no framework as well
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "keras", "sonnet"),
+    "jax": ("jax", "flax"),
+}
+OTHERS = {name for group, names in GROUPS.items() if group != GROUP for name in names}
 ALLOWED = ("gpu", "../shared") + (("mxnet",) if ENVIRONMENT == "latest" else ())
 
 
@@ -31,6 +44,43 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["ZOO_HOME"] = str(home.resolve())
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Whether no test of the group is in a file: so that nobody imports it."""
+    if not GROUP or collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+        return None
+    text = collection_path.read_text()
+    named = set(re.findall(r"pytest\.mark\.(\w+)", text)) | {collection_path.parent.name}
+    whole = set(re.findall(r"^pytestmark = pytest\.mark\.(\w+)", text, re.MULTILINE)) | {collection_path.parent.name}
+    if GROUP == "torch":
+        return bool(whole & OTHERS) or None
+    return None if named & {"parity", *GROUPS[GROUP]} else True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of other groups to their runs."""
+    if GROUP:
+        mine = [item for item in items if _is_mine(_names(item))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in mine])
+        items[:] = mine
+
+
+def _names(item: pytest.Item) -> set[str]:
+    """What may name a test's framework: its marks, its folder, its parameter `framework`."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return {mark.name for mark in item.iter_markers()} | {item.path.parent.name, str(parameters.get("framework", ""))}
+
+
+def _is_mine(names: set[str]) -> bool:
+    return not names & OTHERS if GROUP == "torch" else bool(names & set(GROUPS[GROUP]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_the_groups_frameworks() -> Generator[None, None, None]:
+    """A test of a run imports no framework of another."""
+    yield
+    assert not GROUP or not {name for name in OTHERS if name in sys.modules}
 
 
 def _strict(report: Report) -> Report:

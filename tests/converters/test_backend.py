@@ -17,6 +17,7 @@ from zoo.converters.backend import backend
 from zoo.converters.frameworks import FRAMEWORKS
 from zoo.errors import BadInput, UnknownFramework, UnsupportedOps, UsageError
 
+pytestmark = pytest.mark.parity
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = [f.name for f in FRAMEWORKS.values() if f.is_installed]
 MODEL = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>

@@ -7,6 +7,8 @@ import pytest
 
 import zoo
 
+pytestmark = pytest.mark.keras
+
 
 def test_keras_applications_bind_by_kerass_names(tmp_path):
     keras = pytest.importorskip("keras")

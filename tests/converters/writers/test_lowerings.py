@@ -11,6 +11,7 @@ from zoo.converters.frameworks import FRAMEWORKS
 from zoo.converters.graph import OPSET
 from zoo.converters.writers.driver import Lowerings, shortest
 
+pytestmark = pytest.mark.parity
 TABLES = {name: f for name, f in FRAMEWORKS.items() if name != "onnx"}
 MANY = onnx.defs.OpSchema.FormalParameterOption.Variadic
 

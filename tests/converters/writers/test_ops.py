@@ -13,6 +13,7 @@ from zoo.converters.frameworks import FRAMEWORKS
 from zoo.converters.graph import OPSET
 from zoo.errors import UnsupportedOps
 
+pytestmark = pytest.mark.parity
 RNG = np.random.default_rng(0)
 
 

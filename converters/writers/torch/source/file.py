@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.converters.runner import Array, TensorSpec
+from zoo.converters.writers.source.layout import laid_out
 from zoo.converters.writers.torch.source.constants import LATTICE
-from zoo.converters.writers.torch.source.layout import laid_out
 from zoo.converters.writers.torch.source.render import Source
 
 CONSTANTS = "constants.safetensors"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.converters.writers.torch.source.terms import REQUIRED, Call, Callee, Term
+from zoo.converters.writers.source.terms import REQUIRED, Call, Callee, Term
 from zoo.errors import HubError
 
 OURS = "zoo.converters.writers.torch."

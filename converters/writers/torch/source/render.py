@@ -10,17 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.converters.writers.torch.module import Native
-from zoo.converters.writers.torch.source.classes import Class, classes_of
-from zoo.converters.writers.torch.source.constants import expression
-from zoo.converters.writers.torch.source.embed import Embedded
-from zoo.converters.writers.torch.source.expressions import Writer, is_ours, plain, quoted
-from zoo.converters.writers.torch.source.forward import GENERAL, Forward, is_mask
-from zoo.converters.writers.torch.source.layers import EMPTY, OURS
-from zoo.converters.writers.torch.source.layout import laid_out
-from zoo.converters.writers.torch.source.naming import stem, unique
-from zoo.converters.writers.torch.source.steps import Step, placeholders
-from zoo.converters.writers.torch.source.terms import (
+from zoo.converters.writers.source.classes import Class, classes_of
+from zoo.converters.writers.source.expressions import quoted
+from zoo.converters.writers.source.forward import GENERAL
+from zoo.converters.writers.source.layout import laid_out
+from zoo.converters.writers.source.naming import stem, unique
+from zoo.converters.writers.source.steps import Step, placeholders
+from zoo.converters.writers.source.terms import (
     ABSENT,
     REQUIRED,
     Call,
@@ -35,6 +31,12 @@ from zoo.converters.writers.torch.source.terms import (
     Var,
     key,
 )
+from zoo.converters.writers.torch.module import Native
+from zoo.converters.writers.torch.source.constants import expression
+from zoo.converters.writers.torch.source.embed import Embedded
+from zoo.converters.writers.torch.source.expressions import Writer, is_ours, plain
+from zoo.converters.writers.torch.source.forward import Forward, is_mask
+from zoo.converters.writers.torch.source.layers import EMPTY, OURS
 from zoo.converters.writers.torch.source.tree import BUFFER, PARAMETER, ZEROS, Tree
 from zoo.converters.writers.torch.tree import Scope
 

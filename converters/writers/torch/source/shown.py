@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import fx
 
-from zoo.converters.writers.torch.source.classes import Class
+from zoo.converters.writers.source.classes import Class
+from zoo.converters.writers.source.layout import laid_out
+from zoo.converters.writers.source.naming import unique
+from zoo.converters.writers.source.parameters import Parameters
+from zoo.converters.writers.source.steps import mark_numbers, placeholders
+from zoo.converters.writers.source.terms import Callee, Columns
 from zoo.converters.writers.torch.source.forward import Forward
-from zoo.converters.writers.torch.source.layout import laid_out
-from zoo.converters.writers.torch.source.naming import unique
-from zoo.converters.writers.torch.source.parameters import Parameters
-from zoo.converters.writers.torch.source.steps import mark_numbers, placeholders, steps_of
-from zoo.converters.writers.torch.source.terms import Callee, Columns
+from zoo.converters.writers.torch.source.tree import steps_of
 
 
 def shown(module: fx.GraphModule) -> str:

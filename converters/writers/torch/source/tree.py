@@ -8,18 +8,26 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from zoo.converters.writers.source.naming import camel, is_generic, unique
+from zoo.converters.writers.source.steps import (
+    Step,
+    chained,
+    drop_unread,
+    fold_loops,
+    mapped,
+    mark_numbers,
+    sink_sizes,
+)
+from zoo.converters.writers.source.terms import REQUIRED, Call, Callee, Constant, Items, Term
+from zoo.converters.writers.source.tree import Instance
 from zoo.converters.writers.torch.source.constants import expression
 from zoo.converters.writers.torch.source.layers import OURS, constructor
-from zoo.converters.writers.torch.source.naming import camel, is_generic, unique
-from zoo.converters.writers.torch.source.steps import Step, drop_unread, fold_loops, mark_numbers, sink_sizes, steps_of
-from zoo.converters.writers.torch.source.terms import REQUIRED, Call, Callee, Constant, Items, Term
 
 PARAMETER = Callee("nn.Parameter", {"shape": REQUIRED, "dtype": torch.float32, "requires_grad": True}, 1)
 BUFFER = Callee("register_buffer", {"value": REQUIRED, "persistent": True}, 1)
@@ -27,20 +35,12 @@ ZEROS = Callee("torch.zeros", {"shape": REQUIRED, "dtype": torch.float32}, 1)
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-@dataclass(eq=False)
-class Instance:
-    """One module that gets a class of the file: what its constructor sets, in order, and its forward (None: no own)."""
-
-    path: str
-    module: nn.Module
-    name: str
-    base: Term  # "nn.Module", "nn.Sequential", or the call of a layer that holds more than a layer does
-    steps: list[Step] | None
-    fields: dict[str, Term]
-
-
 class Tree:
     """The instances of a native module, innermost first, and every constant by the digest of its content."""
+
+    sequential = "nn.Sequential"
+    reserved = frozenset(dir(nn.Sequential()))
+    activations = frozenset(f"nn.{name}" for name in nn.modules.activation.__all__)
 
     def __init__(self, root: nn.Module, classes: Mapping[str, tuple[str, dict[str, Any]]]) -> None:
         self.root, self.classes = root, classes
@@ -68,7 +68,7 @@ class Tree:
             return child.steps if child is not None and called.count(path) == 1 else None
 
         sink_sizes(steps, inner)
-        fold_loops(steps, instance.module)
+        fold_loops(steps, lambda path, count: _holds(instance.module, path, count))
         drop_unread(steps)
 
     def _steps_at(self, path: str) -> list[Step] | None:
@@ -123,7 +123,9 @@ class Tree:
                 instance.fields[name] = Call(BUFFER, (("value", value), ("persistent", name in persistent)))
         for name, child in held.items():
             instance.fields[name] = self.term(child)
-        is_sequential = isinstance(module, nn.Sequential) or module._get_name() == "Sequential" or is_chain(instance)
+        is_sequential = (
+            isinstance(module, nn.Sequential) or module._get_name() == "Sequential" or self.is_chain(instance)
+        )
         if is_sequential and held and list(held) == [str(i) for i in range(len(held))]:
             instance.base = "nn.Sequential"
 
@@ -160,6 +162,21 @@ class Tree:
             step.target = names.get(str(step.target), step.target)
         return {names[old]: buffer for old, buffer in module._buffers.items()}
 
+    def is_empty(self, instance: Instance, path: str) -> bool:
+        """Whether there is no such child, or an nn.Identity."""
+        try:
+            return isinstance(instance.module.get_submodule(path), nn.Identity)
+        except AttributeError:
+            return True
+
+    def is_chain(self, instance: Instance) -> bool:
+        """Whether the forward is nn.Sequential's: every child in turn (an nn.Identity need not be called)."""
+        called = chained(instance.steps)
+        children = instance.module.named_children()
+        return called is not None and called == [
+            n for n, m in children if n in called or not isinstance(m, nn.Identity)
+        ]
+
     def term(self, module: nn.Module) -> Term:
         """The term that makes a module."""
         if id(module) in self.made:
@@ -168,6 +185,27 @@ class Tree:
             children = dict(module.named_children())
             return Items(type(module).__name__, tuple(children), tuple(self.term(c) for c in children.values()))
         return constructor(module, self.term)
+
+
+def steps_of(graph: fx.Graph) -> list[Step]:
+    """The graph's nodes in order; the output's only argument is what is returned."""
+    made: dict[fx.Node, Step] = {}
+    for node in graph.nodes:
+        args, kwargs = (_unlike_fx(x, made) for x in (node.args, node.kwargs))
+        made[node] = Step(node.op, node.target, tuple(args), dict(kwargs))
+    return list(made.values())
+
+
+def _unlike_fx(x: Any, made: Mapping[fx.Node, Step]) -> Any:
+    return mapped(x, lambda leaf: made[leaf] if isinstance(leaf, fx.Node) else leaf)
+
+
+def _holds(module: nn.Module, path: str, count: int) -> bool:
+    """Whether the container has that many children and no more, under torch's own names."""
+    container = module.get_submodule(path)
+    names = [n for n, m in container.named_children()]
+    is_list = isinstance(container, (nn.ModuleList, nn.Sequential)) or container._get_name() == "Sequential"
+    return is_list and names == [str(i) for i in range(count)]
 
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
@@ -222,20 +260,6 @@ def _own(module: nn.Module, path: str = "", *, inside: bool = False) -> Iterator
 
 def _height(module: nn.Module) -> int:
     return 1 + max((_height(m) for _, m in _own(module, inside=True)), default=0)
-
-
-def is_chain(instance: Instance) -> bool:
-    """Whether the forward is nn.Sequential's: every child in turn (an nn.Identity need not be called)."""
-    steps = instance.steps
-    if steps is None or len(steps) < 3 or steps[0].op != "placeholder":
-        return False
-    calls = steps[1:-1]
-    if any(s.op != "call_module" or s.args != (b,) for s, b in zip(calls, steps, strict=False)):
-        return False
-    if steps[-1].args != (calls[-1],):
-        return False
-    called = [s.target for s in calls]
-    return called == [n for n, m in instance.module.named_children() if n in called or not isinstance(m, nn.Identity)]
 
 
 def _use(buffer: torch.Tensor | None, reads: list[Step], steps: list[Step]) -> str:

@@ -35,8 +35,8 @@ from zoo.converters.writers.torch.source.constants import expression, lattice_of
 from zoo.converters.writers.torch.source.embed import Embedded  # noqa: E402
 from zoo.converters.writers.torch.source.expressions import Writer  # noqa: E402
 from zoo.converters.writers.torch.source.layers import constructor  # noqa: E402
-from zoo.converters.writers.torch.source.layout import laid_out  # noqa: E402
-from zoo.converters.writers.torch.source.steps import Step, align  # noqa: E402
+from zoo.converters.writers.source.layout import laid_out  # noqa: E402
+from zoo.converters.writers.source.steps import Step, align  # noqa: E402
 
 QUICK = ("torchvision/resnet50", "timm/efficientnet_b0", "torchvision/swin_t", "hf/minilm-l6")
 ALL = sorted(set(architectures.names()))

@@ -142,8 +142,8 @@ def is_module(term: Term) -> bool:
 
 
 def is_identity(term: Term) -> bool:
-    """Whether the term is nn.Identity()."""
-    return isinstance(term, Call) and term.callee.name == "nn.Identity"
+    """Whether the term makes a layer that hands on what it is given."""
+    return isinstance(term, Call) and term.callee.name.rpartition(".")[2] == "Identity"
 
 
 class Columns:
@@ -313,6 +313,7 @@ def substituted(term: Term, f: Callable[[Var], Term]) -> Term:
 SIZES = {
     *("in_channels", "out_channels", "in_features", "out_features", "num_features", "normalized_shape"),
     *("num_channels", "num_embeddings", "embedding_dim", "input_size", "hidden_size", "shape", "size", "groups"),
+    *("filters", "units", "input_dim", "output_dim"),  # Keras' words
 }
 
 

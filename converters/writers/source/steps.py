@@ -1,5 +1,7 @@
 """A forward as steps that can be changed, compared and written: what a torch.fx graph holds, without its rules.
 
+They are made of torch.fx's graphs, or by lowerings that stand in for a framework's functions (traced.py).
+
 `sink_sizes` lets a module read a size from a tensor that it gets anyway, `fold_loops` makes a loop of calls in turn,
 `align` finds how one forward is another one with some steps left out.
 """
@@ -10,8 +12,6 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from torch import fx, nn
 
 
 @dataclass(eq=False)
@@ -56,25 +56,22 @@ def mapped(x: Any, f: Callable[[Any], Any]) -> Any:
     return f(x)
 
 
-def steps_of(graph: fx.Graph) -> list[Step]:
-    """The graph's nodes in order; the output's only argument is what is returned."""
-    made: dict[fx.Node, Step] = {}
-    for node in graph.nodes:
-        args, kwargs = (_unlike_fx(x, made) for x in (node.args, node.kwargs))
-        made[node] = Step(node.op, node.target, tuple(args), dict(kwargs))
-    return list(made.values())
-
-
-def _unlike_fx(x: Any, made: Mapping[fx.Node, Step]) -> Any:
-    return mapped(x, lambda leaf: made[leaf] if isinstance(leaf, fx.Node) else leaf)
-
-
 def replace_step(steps: Sequence[Step], old: Step, new: Any) -> None:
     """Let every reader of `old` read `new`."""
     for step in steps:
         if any(i is old for i in step.inputs()):
             step.args = mapped(step.args, lambda x: new if x is old else x)
             step.kwargs = mapped(step.kwargs, lambda x: new if x is old else x)
+
+
+def chained(steps: Sequence[Step] | None) -> list[str] | None:
+    """The children that a forward calls, each on what the one before made, where it does nothing else."""
+    if steps is None or len(steps) < 3 or steps[0].op != "placeholder":
+        return None
+    calls = steps[1:-1]
+    if any(s.op != "call_module" or s.args != (b,) for s, b in zip(calls, steps, strict=False)):
+        return None
+    return [s.target for s in calls] if steps[-1].args == (calls[-1],) else None
 
 
 def placeholders(steps: Sequence[Step]) -> list[Step]:
@@ -178,13 +175,16 @@ def drop_unread(steps: list[Step]) -> None:
     steps[:] = [s for s in steps if s in read or s.op in ("placeholder", "output")]
 
 
-def fold_loops(steps: list[Step], module: nn.Module) -> None:
-    """`x = self.layers[0](x, m); x = self.layers[1](x, m); ...` -> one step `loop` over self.layers (or over self)."""
+def fold_loops(steps: list[Step], holds: Callable[[str, int], bool]) -> None:
+    """`x = self.layers[0](x, m); x = self.layers[1](x, m); ...` -> one step `loop` over self.layers (or over self).
+
+    `holds` tells whether the container of that path has that many children and no more, numbered from 0.
+    """
     i = 0
     while i < len(steps):
         run, place = _run(steps, i)
         path = str(steps[i].target).rpartition(".")[0]
-        if len(run) > 1 and _holds(module, path, len(run)):
+        if len(run) > 1 and holds(path, len(run)):
             loop = Step("loop", path, run[0].args, {"place": place})
             at = steps.index(run[-1])
             replace_step(steps, run[-1], loop)
@@ -215,14 +215,6 @@ def _run(steps: Sequence[Step], start: int) -> tuple[list[Step], int]:
             return run, max(place, 0)
         place = places[0]
         run.append(new)
-
-
-def _holds(module: nn.Module, path: str, count: int) -> bool:
-    """Whether the container has that many children and no more, under torch's own names."""
-    container = module.get_submodule(path)
-    names = [n for n, m in container.named_children()]
-    is_list = isinstance(container, (nn.ModuleList, nn.Sequential)) or container._get_name() == "Sequential"
-    return is_list and names == [str(i) for i in range(count)]
 
 
 # ---- one forward as a case of another

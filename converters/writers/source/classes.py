@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from zoo.converters.writers.torch.source.parameters import Parameters
-from zoo.converters.writers.torch.source.steps import Alignment, Step, align, mapped, steps_in
-from zoo.converters.writers.torch.source.terms import (
+from zoo.converters.writers.source.parameters import Parameters
+from zoo.converters.writers.source.steps import Alignment, Step, align, mapped, steps_in
+from zoo.converters.writers.source.terms import (
     ABSENT,
     HOLE,
     Call,
@@ -25,7 +23,7 @@ from zoo.converters.writers.torch.source.terms import (
     Var,
     is_identity,
 )
-from zoo.converters.writers.torch.source.tree import Instance, Tree, is_chain
+from zoo.converters.writers.source.tree import Instance, Tree
 
 MAX_ALIGNED = 100  # steps of a forward that is compared with others: the comparison recurses
 
@@ -67,7 +65,7 @@ def classes_of(tree: Tree, taken: set[str]) -> list[Class]:
     for instances in tree.generations():
         for instance in instances:
             tree.describe(instance)
-        families = _families(instances)
+        families = _families(instances, tree)
         for family in families:
             name, n = family.template.name, 1
             while name in taken:
@@ -87,7 +85,7 @@ class Family:
     order: list[str]
 
 
-def _families(instances: Sequence[Instance]) -> list[Family]:
+def _families(instances: Sequence[Instance], tree: Tree) -> list[Family]:
     """As few as can be, the one of the longest forward first."""
     found: list[Family] = []
     ordered = sorted(instances, key=lambda i: (-len(i.steps or ()), -len(i.fields)))
@@ -95,10 +93,10 @@ def _families(instances: Sequence[Instance]) -> list[Family]:
     for instance in ordered:
         for family in found:
             order = _merged(family.order, list(instance.fields))
-            if order is None or not _same_base(family.template, instance):
+            if order is None or not _same_base(family.template, instance, tree.sequential):
                 continue
             aligned = _aligned(family.template, instance, signatures)
-            if aligned is not None and _fields_fit(family.template, instance, aligned):
+            if aligned is not None and _fields_fit(family.template, instance, aligned, tree):
                 trial = Family(family.template, [*family.members, (instance, aligned.matched, aligned.passed)], order)
                 if _regions(trial) is not None:
                     family.members, family.order = trial.members, order
@@ -112,10 +110,10 @@ def _families(instances: Sequence[Instance]) -> list[Family]:
     return found
 
 
-def _same_base(a: Instance, b: Instance) -> bool:
+def _same_base(a: Instance, b: Instance, sequential: str) -> bool:
     if isinstance(a.base, Call) and isinstance(b.base, Call):
         return a.base.callee is b.base.callee
-    return bool(a.base == b.base) and (a.base != "nn.Sequential" or list(a.fields) == list(b.fields))
+    return bool(a.base == b.base) and (a.base != sequential or list(a.fields) == list(b.fields))
 
 
 def _signature(instance: Instance) -> Any:
@@ -155,22 +153,15 @@ def _merged(a: Sequence[str], b: Sequence[str]) -> list[str] | None:
     return made + rest
 
 
-def _fields_fit(template: Instance, instance: Instance, aligned: Alignment) -> bool:
-    """Whether each call that is left out calls nothing there: no child, or an nn.Identity."""
+def _fields_fit(template: Instance, instance: Instance, aligned: Alignment, tree: Tree) -> bool:
+    """Whether each call that is left out calls nothing there: no child, or an identity."""
     left_out = [s for s in template.steps or () if s not in aligned.matched]
     for step in left_out:
         if step.op == "loop":
             return False
-        if step.op == "call_module" and not _is_empty(instance.module, step.target):
+        if step.op == "call_module" and not tree.is_empty(instance, step.target):
             return False
     return True
-
-
-def _is_empty(module: nn.Module, path: str) -> bool:
-    try:
-        return isinstance(module.get_submodule(path), nn.Identity)
-    except AttributeError:
-        return True
 
 
 def _regions(family: Family) -> list[tuple[list[Step], Step, Step, list[bool]]] | None:
@@ -251,12 +242,13 @@ def _class(family: Family, name: str, tree: Tree, names: set[str]) -> Class:
     if family.template.steps is not None:
         steps_, regions = _general_steps(family, columns, regions)
     callee = Callee(name)
-    parameters = Parameters(columns, {*family.order, *_places(family)}, set(names))
+    taken = {*family.order, *_places(family)}
+    parameters = Parameters(columns, taken, set(names), tree.reserved, tree.activations)
     callee.parameters, callee.positional = parameters.signature()
     callee.roles = {p.name: p.role for p in parameters.parameters.values()}
     for i, member in enumerate(members):
         tree.made[id(member.module)] = Call(callee, tuple(parameters.values(i)))
-    chained = base == "nn.Sequential" and is_chain(family.template)
+    chained = base == tree.sequential and tree.is_chain(family.template)
     paths = [m.path for m in members]
     return Class(callee, base, fields, steps_, regions, parameters, family.template.path, paths, chained)
 

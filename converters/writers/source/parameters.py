@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from zoo.converters.writers.torch.source.naming import unique
-from zoo.converters.writers.torch.source.terms import (
+from zoo.converters.writers.source.naming import unique
+from zoo.converters.writers.source.terms import (
     HOLE,
     REQUIRED,
     Column,
@@ -36,8 +34,6 @@ NAMES = (
     ({"in_channels", "out_channels", "num_features", "num_channels", "groups", "shape", "channels"}, "channels"),
 )
 OWN_WORD = {"kernel_size", "stride", "padding", "dilation", "groups", "mode", "eps", "depth", "num_heads"}
-ACTIVATIONS = {f"nn.{name}" for name in nn.modules.activation.__all__}
-RESERVED = {*dir(nn.Sequential()), "self"}
 
 
 @dataclass
@@ -54,9 +50,17 @@ class Parameter:
 class Parameters:
     """The parameters of a class, and each column as an expression of them."""
 
-    def __init__(self, columns: Columns, fields: set[str], names: set[str]) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        fields: set[str],
+        names: set[str],
+        reserved: frozenset[str] = frozenset(),
+        activations: frozenset[str] = frozenset(),
+    ) -> None:
         self.columns, self.names = columns.columns, names | {"self"}
-        self.taken = fields | RESERVED | names
+        self.taken = fields | reserved | names | {"self"}
+        self.activations = activations
         self.of: list[tuple[int, str]] = [
             (i, "{}") for i in range(len(self.columns))
         ]  # base column, and how it is used
@@ -209,7 +213,7 @@ class Parameters:
             name = argument if argument not in ("", "value") else last
             if name == "value":  # a member of an nn.Sequential
                 makers = {v.callee.name for v in column.values if isinstance(v, Factory)}
-                name = "activation" if makers and makers <= ACTIVATIONS else "layer"
+                name = "activation" if makers and makers <= self.activations else "layer"
             return name, name
         arguments = {a for _, a in uses if not a.startswith("forward.")}
         if column.role == "size":

@@ -1,32 +1,40 @@
 """Whole families of models the whole way: publisher's module -> graph + his file -> native module, compared.
 
     python tools/sweep.py torch timm                every model of tools/families.yaml, each in a process of its own
-    python tools/sweep.py torch torchvision --only '^res' --jobs 1
+    python tools/sweep.py torch timm --resume       those that have no row yet
+    python tools/sweep.py torch torchvision --only '^res' --jobs 1 --checks sizes
 
-Weights are seeded random numbers. Each row says what held: outputs (largest error over the largest magnitude), keys and
-bits of the state_dict, module tree, gradients, train(), torch.compile(fullgraph=True), torch.export, bfloat16, float16.
-The table goes to docs/conformance/FRAMEWORK-FAMILY.md.
+Weights are seeded random numbers. Each row says what held: outputs (largest error over the largest magnitude), the same
+at other batches and lengths, keys and bits of the state_dict, module tree, gradients, train(),
+torch.compile(fullgraph=True), torch.export, bfloat16, float16. A row is kept as soon as it is there, in
+docs/conformance/FRAMEWORK-FAMILY.jsonl, and the table FRAMEWORK-FAMILY.md is made of the rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "conformance"
 BOUND = 1e-4  # the issue's: float32 through a hundred layers in another order of summation
-COLUMNS = ("outputs", "keys", "tree", "gradients", "train", "compile", "export", "bfloat16", "float16")
+ALWAYS = ("outputs", "keys", "tree")
+CHECKS = ("sizes", "gradients", "train", "compile", "export", "bfloat16", "float16")
+COLUMNS = (*ALWAYS, *CHECKS)
+FAMILIES = ("torchvision", "timm", "transformers")  # the name of the publisher's package as well
+PRELOADED = ("torch", "torch._dynamo", "torch.onnx", "onnxscript", "families", "zoo.loaders")
 Row = dict[str, Any]
 
 
@@ -50,8 +58,8 @@ def worst(want: Sequence[Any], got: Sequence[Any]) -> float:
     return max((relative(a, b) for a, b in zip(want, got, strict=True)), default=float("inf"))
 
 
-def examine(framework: str, family: str, name: str, folder: Path, checks: Sequence[str] = COLUMNS) -> Row:
-    """Take one model the whole way and say what held; outputs, keys and tree always, the rest of COLUMNS if asked."""
+def examine(framework: str, family: str, name: str, folder: Path, checks: Sequence[str] = CHECKS) -> Row:
+    """Take one model the whole way and say what held: outputs, keys and tree always, of CHECKS what is asked for."""
     import torch
     from families import build, flat
     from families import recipe as family_recipe
@@ -77,13 +85,13 @@ def examine(framework: str, family: str, name: str, folder: Path, checks: Sequen
         want = [tensor for _, tensor in flat(source.module(**source.kwargs))]
     feeds = dict(zip([v.name for v in zoo_inputs(graph)], (t for _, t in flat(source.kwargs)), strict=True))
     try:
-        start = time.perf_counter()
         if framework != "torch":
             made = zoo.runner(path, framework, architecture=graph).run({k: v.numpy() for k, v in feeds.items()})
             row["outputs"] = worst(want, [torch.as_tensor(v) for v in made.values()])
         else:
+            start = time.process_time()
             native = zoo.load(path, "torch", architecture=graph)
-            row["convert_s"] = round(time.perf_counter() - start, 2)
+            row["convert_s"] = round(time.process_time() - start, 2)
             row |= against(source, native, want, list(feeds.values()), checks)
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
@@ -116,6 +124,7 @@ def against(source: Any, native: Any, want: Sequence[Any], inputs: Sequence[Any]
     row["keys"] = same_keys and all(torch.equal(state[k], published[k]) for k in state)
     row["tree"] = [p for p, _ in native.named_modules()] == [p for p, _ in theirs.named_modules()]
     rest: dict[str, Callable[[], Any]] = {
+        "sizes": lambda: at_other_sizes(source, native),
         "gradients": lambda: gradients(source, native, inputs),
         "train": lambda: trains(native, inputs),
         "compile": lambda: worst(want, [t for _, t in flat(compiled(native.eval())(*inputs))]),
@@ -125,6 +134,32 @@ def against(source: Any, native: Any, want: Sequence[Any], inputs: Sequence[Any]
     }
     row |= {column: _said(check) for column, check in rest.items() if column in checks}
     return row
+
+
+def at_other_sizes(source: Any, native: Any) -> float | None:
+    """The error at a batch of one, and with every free size larger; None where none is free."""
+    import torch
+    from families import flat
+
+    if not any(source.free[argument] for argument, x in source.kwargs.items() if isinstance(x, torch.Tensor)):
+        return None
+    errors = []
+    for batch, longer in ((1, 0), (3, 4)):
+        kwargs = {name: resized(x, source.free[name], batch, longer) for name, x in source.kwargs.items()}
+        with torch.no_grad():
+            want = [tensor for _, tensor in flat(source.module(**kwargs))]
+            errors.append(worst(want, [tensor for _, tensor in flat(native(*kwargs.values()))]))
+    return max(errors)
+
+
+def resized(x: Any, free: Mapping[int, str], batch: int, longer: int) -> Any:
+    """A tensor with another batch, and every other free size so much longer: its numbers from the start again."""
+    import torch
+
+    for axis, name in free.items():
+        n = batch if name == "batch" else x.shape[axis] + longer
+        x = x.index_select(axis, torch.arange(n) % x.shape[axis])
+    return x
 
 
 def gradients(source: Any, native: Any, inputs: Sequence[Any]) -> float:
@@ -216,48 +251,74 @@ def _brief(error: BaseException) -> str:
 
 
 def sweep(
-    framework: str, family: str, names: Sequence[str], jobs: int, timeout: float, checks: Sequence[str] = COLUMNS
-) -> list[Row]:
-    """Every model in a process of its own, a few at once."""
-    options = ["--checks", *checks]
+    framework: str, family: str, names: Sequence[str], jobs: int, timeout_s: float, checks: Sequence[str] = CHECKS
+) -> Iterator[Row]:
+    """The row of every model, each made in a process of its own, a few at once; what it prints is in its log."""
+    context = multiprocessing.get_context("forkserver")  # what takes long to import is imported once
+    context.set_forkserver_preload([*PRELOADED, family])
 
     def one(name: str) -> Row:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "row.json"
-            log = Path(tempfile.gettempdir()) / f"sweep-{family}-{name}.log"
-            command = [sys.executable, "-W", "ignore", __file__, framework, family, *options, "--one", name]
-            command += ["--out", str(out)]
-            try:
-                with log.open("w") as file:
-                    subprocess.run(command, timeout=timeout, stdout=file, stderr=file, check=False)
-            except subprocess.TimeoutExpired:
-                return {"model": name, "status": "failed", "why": f"took longer than {timeout:.0f} s"}
-            if not out.exists():
-                return {"model": name, "status": "failed", "why": f"the process died: {log.read_text()[-200:]}"}
-            row: Row = json.loads(out.read_text())
+        ours, theirs = context.Pipe(duplex=False)
+        log = Path(tempfile.gettempdir()) / f"sweep-{framework}-{family}-{name}.log"
+        process = context.Process(target=_serve, args=(theirs, log, framework, family, name, checks))
+        process.start()
+        theirs.close()
+        try:
+            if not ours.poll(timeout_s):
+                return {"model": name, "status": "failed", "why": f"took longer than {timeout_s:.0f} s"}
+            row: Row = ours.recv()
+        except EOFError:
+            process.join()
+            return {"model": name, "status": "failed", "why": f"the process died with exit code {process.exitcode}"}
+        finally:
+            process.kill()
+            process.join()
         return row
 
-    rows = []
     with ThreadPoolExecutor(jobs) as pool:
-        for row in pool.map(one, names):
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    return rows
+        yield from pool.map(one, names)
 
 
-def document(framework: str, family: str, rows: Sequence[Row]) -> str:
-    """The table, and what stands outside it."""
-    packages = {"torchvision": "torchvision", "timm": "timm", "transformers": "transformers"}
-    versions = ", ".join(f"{p} {version(p)}" for p in dict.fromkeys(("torch", packages[family], "onnx")))
+def _serve(pipe: Connection, log: Path, framework: str, family: str, name: str, checks: Sequence[str]) -> None:
+    """In a process of its own: examine one model."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        pipe.send(examine(framework, family, name, Path(folder), checks))
+
+
+def kept(path: Path) -> dict[str, Row]:
+    """The rows of a file by their models."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {row["model"]: row for row in map(json.loads, lines)}
+
+
+def keep(path: Path, rows: Mapping[str, Row], order: Sequence[str]) -> None:
+    """Write rows in the order of their family."""
+    partial = path.with_suffix(".part")
+    partial.write_text("".join(f"{json.dumps(rows[name])}\n" for name in order if name in rows))
+    partial.replace(path)
+
+
+def document(framework: str, family: str, rows: Sequence[Row], of: int) -> str:
+    """The table of `rows`, out of a family of so many, and what stands outside it."""
+    versions = ", ".join(f"{p} {version(p)}" for p in ("torch", family, "onnx"))
     done = [r for r in rows if r["status"] != "not exported"]
     agree = [r for r in done if r["status"] == "agrees"]
-    columns = [c for c in COLUMNS if any(c in r for r in rows)]
+    columns = [c for c in COLUMNS if any(r.get(c) is not None for r in rows)]
     lines = [
         f"# {family} in {framework}",
         "",
         f"`make sweep FRAMEWORK={framework} FAMILY={family}` with {versions}: {len(agree)} of {len(done)} models that",
         f"torch exports agree with the publisher's own module within {BOUND:.0e}. Weights are seeded random numbers.",
-        "An error is the largest difference over the largest magnitude; `no` is said more of below.",
+        "An error is the largest difference over the largest magnitude; `no` is said more of below, and what is left",
+        "out was not tried, or has no free size.",
+        *(
+            []
+            if len(rows) == of
+            else ["", f"These are {len(rows)} of the family's {of} models; the others have not run."]
+        ),
         "",
         "| model | " + " | ".join(columns) + " |",
         "|---|" + "---|" * len(columns),
@@ -283,35 +344,41 @@ def _cell(value: Any) -> str:
     return "" if value is None else "no"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sweep; exit 1 if a model that is exported doesn't agree."""
-    sys.path.insert(0, str(Path(__file__).parent))
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("framework")
-    parser.add_argument("family", choices=("torchvision", "timm", "transformers"))
-    parser.add_argument("--only", default="", help="a regular expression that names match")
+    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("--only", default="", metavar="REGEX", help="of models' names")
+    parser.add_argument("--resume", action="store_true", help="not those whose row has all checks already")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--timeout", type=float, default=900, help="seconds a model")
-    parser.add_argument("--checks", nargs="*", default=COLUMNS, choices=COLUMNS, help="all, which takes hours")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help="where the document goes")
-    args = parser.parse_args(arguments)
-    if args.one:
-        with tempfile.TemporaryDirectory() as folder:
-            args.out.write_text(
-                json.dumps(examine(args.framework, args.family, args.one, Path(folder), args.checks), default=str)
-            )
-        return 0
+    parser.add_argument("--timeout-s", type=float, default=900, help="a model")
+    parser.add_argument("--checks", nargs="*", default=CHECKS, choices=CHECKS, help="all of them take hours")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    return parser.parse_args(given)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the sweep; exit 1 if a model that is exported doesn't agree."""
+    asked = arguments(given)
     from families import recipes
 
-    names = [name for name in recipes(args.family) if re.search(args.only, name)]
-    rows = sweep(args.framework, args.family, names, args.jobs, args.timeout, args.checks)
-    out = args.out or (None if args.only else ROOT / "docs" / "conformance" / f"{args.framework}-{args.family}.md")
-    if out:
-        out.write_text(document(args.framework, args.family, rows))
-    exported = [r for r in rows if r["status"] != "not exported"]
-    agree = sum(r["status"] == "agrees" for r in exported)
-    print(f"{agree} of {len(exported)} agree; {len(rows) - len(exported)} can't be exported")
+    order = [*recipes(asked.family)]
+    path = asked.docs / f"{asked.framework}-{asked.family}.jsonl"
+    rows = kept(path)
+    done = {n for n, row in rows.items() if "why" in row or set(asked.checks) <= set(row)} if asked.resume else set()
+    names = [name for name in order if re.search(asked.only, name) and name not in done]
+    asked.docs.mkdir(parents=True, exist_ok=True)
+    for row in sweep(asked.framework, asked.family, names, asked.jobs, asked.timeout_s, asked.checks):
+        print(json.dumps(row), flush=True)
+        before = rows.get(row["model"], {})
+        rows[row["model"]] = {**{k: v for k, v in before.items() if k in CHECKS}, **row}
+        keep(path, rows, order)
+    made = [rows[name] for name in order if name in rows]
+    path.with_suffix(".md").write_text(document(asked.framework, asked.family, made, len(order)))
+    exported = [row for row in made if row["status"] != "not exported"]
+    agree = sum(row["status"] == "agrees" for row in exported)
+    print(f"{agree} of {len(exported)} agree; {len(made) - len(exported)} can't be exported")
     return int(agree < len(exported))
 
 

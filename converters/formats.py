@@ -45,6 +45,8 @@ class Format:
 
 MODELS = (
     Format("keras-hdf5", "Keras 1 and 2, HDF5 with an architecture", (".h5", ".hdf5", ".keras"), "keras_hdf5"),
+    Format("tflite", "TFLite (LiteRT)", (".tflite", ".lite"), "tflite"),
+    Format("mxnet", "MXNet and Gluon: a symbol, and its .params", (".json",), "mxnet", others="arrays"),
     Format("onnx", "ONNX", (".onnx",), "onnx"),  # the last to be asked: protobuf has no magic number
 )
 
@@ -114,6 +116,8 @@ TARGETS: Mapping[str, Target] = {
             "a folder of plain PyTorch: model.py, and its weights",
             files=("model.py", "model.safetensors", "constants.safetensors"),
         ),
+        Target("keras", "Keras 3: a model that opens with `import zoo`, on each of its backends", (".keras",)),
+        Target("h5", "Keras 3: the same as HDF5", (".h5", ".hdf5")),
         Target(
             "saved-model",
             "a folder that TensorFlow opens: tf.saved_model.load, TensorFlow Serving",

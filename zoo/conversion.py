@@ -232,6 +232,23 @@ def _tflite(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | No
     )
 
 
+def _keras(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.frameworks import framework
+    from zoo.converters.whole import specs_of
+
+    target = framework("keras")
+    writer, saving = target.module("writer"), target.module("save")
+    bound = canonical_of(model, "keras")
+    native, layouts = writer.written(bound, channels=target.layout, dtype=asked.dtype)
+    saving.save(native, path)
+    if not asked.check:
+        return "not checked", None
+    given, rounded = _examples(model, bound, asked.dtype)
+    got = saving.run_saved(path, layouts, *specs_of(bound, dtype=asked.dtype), given)
+    said = "keras.saving.load_model and ONNX Runtime"
+    return said, _accepted(_expected(source(model), rounded), got, model, bound, asked.dtype)
+
+
 def _stablehlo(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
     from zoo.converters.frameworks import framework
     from zoo.converters.whole import specs_of
@@ -274,6 +291,8 @@ WRITERS = {
     "safetensors": _safetensors,
     "torch": _torch,
     "torch-source": _torch_source,
+    "keras": _keras,
+    "h5": _keras,
     "saved-model": _saved_model,
     "stablehlo": _stablehlo,
     "tflite": _tflite,

@@ -45,6 +45,7 @@ HELD = {
     Type.COMPLEX64: "complex64",
     Type.COMPLEX128: "complex128",
 }
+HALF = ("float16", "bfloat16")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 IN_32_BITS = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"}
 

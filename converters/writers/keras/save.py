@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ from zoo.converters.writers.keras.runner import KerasRunner
 
 def save(model: keras.Model, path: Path) -> None:
     """Write the model; what kind of file is said by its name."""
-    model.save(path)
+    log = logging.getLogger("absl")  # Keras warns there of .h5, which was asked for
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        model.save(path)
+    finally:
+        log.setLevel(level)
 
 
 def run_saved(

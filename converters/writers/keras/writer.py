@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from zoo.converters.dtypes import cast
 from zoo.converters.graph import CHANNELS_LAST, bodies, data_inputs, is_parameter
-from zoo.converters.layout import Choice, channels_last
+from zoo.converters.layout import Choice, Layouts, channels_last, layouts
 from zoo.converters.writers import driver
 from zoo.converters.writers.keras import backends, layers, lowers, operators, ops  # noqa: F401 - two fill their tables
 from zoo.converters.writers.keras.dtypes import FLOATS, available, held
@@ -44,6 +44,11 @@ def write(model: ir.Model, *, channels: Choice = "first", dtype: str | None = No
     they are last in any case. A `dtype` is that of the layers, the weights, the inputs and the outputs: Keras makes a
     layer in its dtype, and casts none.
     """
+    return written(model, channels=channels, dtype=dtype)[0]
+
+
+def written(model: ir.Model, *, channels: Choice = "first", dtype: str | None = None) -> tuple[keras.Model, Layouts]:
+    """What `write` gives, and which of its inputs and outputs stand otherwise than the graph says."""
     driver.check(model.graph, lowers)
     if dtype is not None:
         model = cast(model, dtype)
@@ -52,8 +57,8 @@ def write(model: ir.Model, *, channels: Choice = "first", dtype: str | None = No
         channels_last(laid_out, _takes, inputs=channels, outputs=channels)
         part_biases(laid_out)
         if is_functional(laid_out.graph):
-            return functional(laid_out)
-    return whole(model)
+            return functional(laid_out), layouts(laid_out)
+    return whole(model), Layouts({}, {})
 
 
 def _takes(node: ir.Node) -> bool:
@@ -64,7 +69,7 @@ def _takes(node: ir.Node) -> bool:
 
 def is_functional(graph: ir.Graph) -> bool:
     """Whether each value is a tensor of known rank and dtype, and there is something to begin with."""
-    values = [*graph.inputs, *(v for node in graph for v in node.outputs if v.uses() or v.is_graph_output())]
+    values = [*graph.inputs, *(v for node in graph for v in node.outputs if is_read(v))]
     return bool(data_inputs(graph)) and all(
         isinstance(v.type, ir.TensorType) and v.dtype is not None and v.shape is not None for v in values
     )
@@ -181,7 +186,7 @@ class KerasWriter:
         native = lowers.get((node.domain, node.op_type))
         made = native(self, *args, **attributes) if native else None
         if made is None:
-            outputs = [v for v in node.outputs if v.uses() or v.is_graph_output()]
+            outputs = [v for v in node.outputs if is_read(v)]
             found = self._op([node], outputs, self.values, self.layer_names.of_node(node))
             by_value = dict(zip(outputs, found if len(outputs) > 1 else [found], strict=True))
             made = tuple(by_value.get(v) for v in node.outputs)
@@ -320,6 +325,11 @@ class KerasWriter:
         inputs = self.node.inputs if self.node else ()
         return inputs[i] if i < len(inputs) else None
 
+    def is_read(self, i: int) -> bool:
+        """Whether anything reads the i-th output of the node at hand."""
+        outputs = self.node.outputs if self.node else ()
+        return i < len(outputs) and is_read(outputs[i])
+
     def known(self, x: Value) -> Array | None:
         """The numbers of a constant."""
         return x if isinstance(x, np.ndarray) else None
@@ -328,6 +338,11 @@ class KerasWriter:
         """An error that names the node."""
         node = self.node
         return HubError(f"{node.op_type if node else ''} {node.name if node else ''!r}: {why}")
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether a node or the user of the graph reads a value."""
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def read_by(node: ir.Node) -> list[ir.Value]:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from zoo.converters.writers.keras import lowers
+from zoo.converters.writers.keras.dtypes import HALF
 from zoo.converters.writers.keras.layers.values import is_float, is_parameter, scalar
 
 Value = Any
@@ -94,8 +95,8 @@ def hard_sigmoid(w: Any, X: Value, *, alpha: float = 0.2, beta: float = 0.5) -> 
 
 @lowers("Softmax")
 def softmax(w: Any, input: Value, *, axis: int = -1) -> Value:  # noqa: A002
-    """exp(X) over its sum along an axis."""
-    if not is_float(input) or not input.shape:
+    """exp(X) over its sum along an axis; the layer adds up in half precision where X is of that."""
+    if not is_float(input) or not input.shape or input.dtype in HALF:
         return None
     last = axis % len(input.shape) == len(input.shape) - 1
     return w.layer(keras.layers.Softmax, input, {"axis": -1 if last else axis})

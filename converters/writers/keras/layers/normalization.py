@@ -82,7 +82,7 @@ def layer_normalization(
     w: Any, X: Value, Scale: Value, B: Value = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Value:
     """X normalised over the axes from `axis` on, of which Scale and B have all."""
-    if not is_float(X) or any(v.uses() for v in w.node.outputs[1:]):
+    if not is_float(X) or w.is_read(1) or w.is_read(2):
         return None
     rank = len(X.shape)
     axes = list(range(axis % rank, rank))

@@ -19,7 +19,7 @@ Value = Any
 def dropout(w: Any, data: Value, ratio: Value = None, training_mode: Value = None, *, seed: int | None = None) -> Value:
     """Elements dropped with a probability, the rest scaled up."""
     rate, is_inference = scalar(ratio, 0.5), training_mode is None or is_all(training_mode, 0)
-    if rate is None or not is_inference or not is_float(data) or any(v.uses() for v in w.node.outputs[1:]):
+    if rate is None or not is_inference or not is_float(data) or w.is_read(1):
         return None
     return w.layer(keras.layers.Dropout, data, {"rate": round(rate, 6), "seed": seed})
 

@@ -10,7 +10,8 @@ from typing import Any
 from keras import ops
 
 from zoo.converters.writers.keras import ops as lowers
-from zoo.converters.writers.keras.operators.precision import dtype_of, in_int64
+from zoo.converters.writers.keras.dtypes import HALF
+from zoo.converters.writers.keras.operators.precision import dtype_of, in_int64, like, wide
 from zoo.converters.writers.keras.operators.sizes import places, rank, sizes
 
 Tensor = Any
@@ -101,7 +102,18 @@ def prelu(w: Any, X: Tensor, slope: Tensor) -> Tensor:
 @lowers("Softmax")
 def softmax(w: Any, input: Tensor, *, axis: int = -1) -> Tensor:  # noqa: A002
     """exp(X) over its sum along an axis."""
-    return ops.softmax(input, axis=axis)
+    return normalised_exp(input, axis)
+
+
+def normalised_exp(x: Tensor, axis: int) -> Tensor:
+    """The softmax; of half precision each of its steps is, as in ONNX's own words for it, but the sum is added up wide.
+
+    TensorFlow's softmax adds up in half precision, and is off by several of its steps.
+    """
+    if dtype_of(x) not in HALF:
+        return ops.softmax(x, axis=axis)
+    powers = ops.exp(x - ops.max(x, axis, keepdims=True))
+    return powers / like(ops.sum(wide(powers), axis, keepdims=True), powers)
 
 
 @lowers("LogSoftmax")

@@ -11,8 +11,10 @@ import onnx_ir as ir
 from keras import ops
 
 from zoo.converters.writers.keras import ops as lowers
+from zoo.converters.writers.keras.dtypes import available, held
+from zoo.converters.writers.keras.operators.activation import normalised_exp
 from zoo.converters.writers.keras.operators.indexing import from_front
-from zoo.converters.writers.keras.operators.precision import dtype_of, is_bool, like, number, wide
+from zoo.converters.writers.keras.operators.precision import dtype_of, is_bool, like, number
 from zoo.converters.writers.keras.operators.sizes import Size, places, rank, sizes
 from zoo.converters.writers.keras.operators.windows import padded_all
 
@@ -66,7 +68,7 @@ def attention(
     mask = attn_mask
     if mask is not None or nonpad_kv_seqlen is not None or is_causal or max(windows.values()) >= 0:
         mask = attention_mask(q, k, mask, nonpad_kv_seqlen, past, is_causal=bool(is_causal), **windows)
-    precision = "float64" if softmax_precision == ir.DataType.DOUBLE else dtype_of(wide(Q))
+    precision = dtype_of(Q) if softmax_precision is None else available(held(ir.DataType(softmax_precision)))
     y, scores = attended(q, k, v, mask, scale=scale, softcap=softcap, mode=qk_matmul_output_mode, precision=precision)
     return (flat(y) if is_flat else y), k, v, scores
 
@@ -119,7 +121,7 @@ def attended(
     capped = softcap * ops.tanh(scores / softcap) if softcap else scores
     masked = capped
     if mask is None:
-        weights = ops.softmax(ops.cast(masked, precision), axis=-1)
+        weights = normalised_exp(ops.cast(masked, precision), -1)
     else:
         attends = mask if is_bool(mask) else ops.not_equal(mask, number(-math.inf, mask))
         attends = ops.any(attends, -1, keepdims=True)
@@ -128,7 +130,7 @@ def attended(
         else:
             masked = capped + like(mask, capped)
         wanted = ops.cast(masked, precision)
-        weights = ops.softmax(ops.where(attends, wanted, ops.zeros_like(wanted)), axis=-1)
+        weights = normalised_exp(ops.where(attends, wanted, ops.zeros_like(wanted)), -1)
         weights = ops.where(attends, weights, ops.zeros_like(weights))
     weights = like(weights, q)
     return ops.matmul(weights, v), (scores, capped, masked, weights)[mode]

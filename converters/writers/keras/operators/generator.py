@@ -6,18 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from zoo.converters.graph import DOMAIN
 from zoo.converters.writers.keras import ops as lowers
 from zoo.converters.writers.keras.operators.precision import like
-from zoo.converters.writers.keras.operators.sizes import rank, sizes
+from zoo.converters.writers.keras.operators.sizes import is_known, rank, sizes
 
 Tensor = Any
 
 
 def _uniform(w: Any, shape: Sequence[Any], seed: float | None, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Numbers in float32: half precision has too few between 0 and 1."""
+    """Numbers in float32: half precision has too few between 0 and 1.
+
+    With a seed, in a model that doesn't train, they are those of ONNX's reference, numpy's RandomState(seed).uniform(),
+    where the sizes are known. Whatever trains draws others at every step.
+    """
+    if seed is not None and not np.isnan(seed) and is_known(*shape) and not w.training:
+        drawn = np.random.RandomState(int(np.float32(seed)) % 2**32).uniform(low, high, tuple(shape))
+        return ops.convert_to_tensor(np.asarray(drawn, dtype="float32"))
     return keras.random.uniform(tuple(shape), low, high, dtype="float32", seed=w.generator(seed))
 
 

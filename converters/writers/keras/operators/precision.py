@@ -9,10 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.converters.writers.keras.dtypes import FLOATS, available, numpy_dtype
+from zoo.converters.writers.keras.dtypes import FLOATS, HALF, available, numpy_dtype
 
 Tensor = Any
-HALF = ("float16", "bfloat16")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 
 

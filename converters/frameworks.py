@@ -66,8 +66,8 @@ class Framework:
 _ALL = (
     Framework("onnx", "onnx", "onnxruntime", "onnxruntime", "", "first", "onnx.ModelProto"),
     Framework("torch", "torch", "torch", "torch", "torch", "first", "torch.nn.Module"),
-    Framework("jax", "jax", "jax", "jax", "jax", "first", "(apply, params)"),
-    Framework("flax", "jax.flax", "flax", "flax", "flax", "first", "flax.nnx.Module"),
+    Framework("jax", "jax", "jax", "jax", "jax", "first", "(apply, params)", ("channels",)),
+    Framework("flax", "jax.flax", "flax", "flax", "flax", "first", "flax.nnx.Module", ("channels",)),
     Framework("keras", "keras", "keras", "keras", "keras", "last", "keras.Model", ("channels", "dtype")),
     Framework(
         "tensorflow", "tensorflow", "tensorflow", "tensorflow", "tensorflow", "last", "tf.Module", ("channels", "dtype")

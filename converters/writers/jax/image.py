@@ -71,10 +71,17 @@ def center_crop_pad(w: Any, input_data: Value, shape: Value, *, axes: Sequence[i
 
 
 @lowers("DepthToSpace")
-def depth_to_space(w: Any, input: Value, *, blocksize: int, mode: str = "DCR") -> Value:  # noqa: A002
+def depth_to_space(w: Any, input: Value, *, blocksize: int, mode: str = "DCR", _last: bool = False) -> Value:  # noqa: A002
     """Channels into blocks of pixels; in the mode CRD a channel's block stands together."""
-    n, c, h, width = input.shape
     b = blocksize
+    if _last:
+        n, h, width, c = input.shape
+        if mode == "CRD":
+            y = input.reshape(n, h, width, c // b**2, b, b).transpose(0, 1, 4, 2, 5, 3)
+        else:
+            y = input.reshape(n, h, width, b, b, c // b**2).transpose(0, 1, 3, 2, 4, 5)
+        return y.reshape(n, h * b, width * b, c // b**2)
+    n, c, h, width = input.shape
     if mode == "CRD":
         y = input.reshape(n, c // b**2, b, b, h, width).transpose(0, 1, 4, 2, 5, 3)
     else:
@@ -83,10 +90,15 @@ def depth_to_space(w: Any, input: Value, *, blocksize: int, mode: str = "DCR") -
 
 
 @lowers("SpaceToDepth")
-def space_to_depth(w: Any, input: Value, *, blocksize: int, mode: str = "DCR") -> Value:  # noqa: A002
+def space_to_depth(w: Any, input: Value, *, blocksize: int, mode: str = "DCR", _last: bool = False) -> Value:  # noqa: A002
     """Blocks of pixels into channels; in the mode CRD a channel's block stands together."""
-    n, c, h, width = input.shape
     b = blocksize
+    if _last:
+        n, h, width, c = input.shape
+        y = input.reshape(n, h // b, b, width // b, b, c)
+        y = y.transpose(0, 1, 3, 5, 2, 4) if mode == "CRD" else y.transpose(0, 1, 3, 2, 4, 5)
+        return y.reshape(n, h // b, width // b, c * b**2)
+    n, c, h, width = input.shape
     y = input.reshape(n, c, h // b, b, width // b, b)
     y = y.transpose(0, 1, 3, 5, 2, 4) if mode == "CRD" else y.transpose(0, 3, 5, 1, 2, 4)
     return y.reshape(n, c * b**2, h // b, width // b)

@@ -11,7 +11,7 @@ from jax import lax
 
 from zoo.converters.writers.jax import lowers
 from zoo.converters.writers.jax.activation import swish
-from zoo.converters.writers.jax.convolution import along_channels
+from zoo.converters.writers.jax.windows import along_channels
 
 Value = Any
 

@@ -13,7 +13,7 @@ from jax import lax
 
 from zoo.converters.graph import PARAMETER
 from zoo.converters.writers.jax import lowers
-from zoo.converters.writers.jax.convolution import along_channels
+from zoo.converters.writers.jax.windows import along_channels, spatial_axes
 from zoo.errors import HubError
 
 Value = Any
@@ -43,6 +43,7 @@ def batch_normalization(
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     training_mode: int = 0,
+    _last: bool = False,
 ) -> Value:
     """(X - mean) / sqrt(var + epsilon) * scale + B, a channel at a time.
 
@@ -55,11 +56,11 @@ def batch_normalization(
         x = _wide(X)
         factor = _wide(scale) * lax.rsqrt(_wide(input_var) + epsilon)
         offset = B - input_mean * factor
-        return (x * along_channels(factor, x) + along_channels(offset, x)).astype(X.dtype)
+        return (x * along_channels(factor, x, _last) + along_channels(offset, x, _last)).astype(X.dtype)
     x = _wide(X)
-    axes = [axis for axis in range(X.ndim) if axis != 1]
+    axes = [0, *spatial_axes(X, _last)]
     y, mean, inverse = _normalised(x, axes, epsilon)
-    y = (y * along_channels(scale, x) + along_channels(B, x)).astype(X.dtype)
+    y = (y * along_channels(scale, x, _last) + along_channels(B, x, _last)).astype(X.dtype)
     mean, variance = mean.reshape(-1), jnp.mean(jnp.square(x - mean), axes)
     count = math.prod(X.shape[axis] for axis in axes)
     kept = variance * (count / (count - 1)) if trains and count > 1 else variance
@@ -106,29 +107,58 @@ def rms_normalization(
 
 @lowers("GroupNormalization")
 def group_normalization(
-    w: Any, X: Value, scale: Value, bias: Value, *, epsilon: float = 1e-5, num_groups: int, stash_type: int = 1
+    w: Any,
+    X: Value,
+    scale: Value,
+    bias: Value,
+    *,
+    epsilon: float = 1e-5,
+    num_groups: int,
+    stash_type: int = 1,
+    _last: bool = False,
 ) -> Value:
     """Normalised over groups of channels; scale [C] and bias [C]."""
     x = X.astype(jnp.promote_types(X.dtype, w.dtype_of(stash_type)))
-    groups = x.reshape(X.shape[0], num_groups, -1)
-    y = _normalised(groups, (2,), epsilon)[0].reshape(X.shape).astype(X.dtype)
-    return y * along_channels(scale, X) + along_channels(bias, X)
+    if _last:
+        groups, axes = x.reshape(*X.shape[:-1], num_groups, -1), [*spatial_axes(X, _last), X.ndim]
+    else:
+        groups, axes = x.reshape(X.shape[0], num_groups, -1), [2]
+    y = _normalised(groups, axes, epsilon)[0].reshape(X.shape).astype(X.dtype)
+    return y * along_channels(scale, X, _last) + along_channels(bias, X, _last)
 
 
 @lowers("InstanceNormalization")
-def instance_normalization(w: Any, input: Value, scale: Value, B: Value, *, epsilon: float = 1e-5) -> Value:  # noqa: A002
+def instance_normalization(
+    w: Any,
+    input: Value,  # noqa: A002
+    scale: Value,
+    B: Value,
+    *,
+    epsilon: float = 1e-5,
+    _last: bool = False,
+) -> Value:
     """Normalised over each channel of each sample; scale [C] and B [C]."""
-    y = _normalised(_wide(input), range(2, input.ndim), epsilon)[0].astype(input.dtype)
-    return y * along_channels(scale, input) + along_channels(B, input)
+    y = _normalised(_wide(input), spatial_axes(input, _last), epsilon)[0].astype(input.dtype)
+    return y * along_channels(scale, input, _last) + along_channels(B, input, _last)
 
 
 @lowers("LRN")
-def lrn(w: Any, X: Value, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int) -> Value:
+def lrn(
+    w: Any,
+    X: Value,
+    *,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    bias: float = 1.0,
+    size: int,
+    _last: bool = False,
+) -> Value:
     """X / (bias + alpha / size * the sum of squares over `size` channels around) ** beta."""
     x = _wide(X)
     before = (size - 1) // 2
-    padding = [(0, 0), (before, size - 1 - before)] + [(0, 0)] * (X.ndim - 2)
-    window = (1, size, *[1] * (X.ndim - 2))
+    channels = X.ndim - 1 if _last else 1
+    padding = [(before, size - 1 - before) if axis == channels else (0, 0) for axis in range(X.ndim)]
+    window = tuple(size if axis == channels else 1 for axis in range(X.ndim))
     total = lax.reduce_window(jnp.square(x), x.dtype.type(0), lax.add, window, (1,) * X.ndim, padding)
     return (x / (bias + alpha / size * total) ** beta).astype(X.dtype)
 

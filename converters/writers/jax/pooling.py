@@ -15,7 +15,7 @@ from jax import lax
 from zoo.converters.writers.jax import lowers
 from zoo.converters.writers.jax.indexing import grid
 from zoo.converters.writers.jax.reduction import lowest
-from zoo.converters.writers.jax.windows import Windows, reduce_windows, windows, windows_of
+from zoo.converters.writers.jax.windows import Windows, reduce_windows, spatial, spatial_axes, windows, windows_of
 
 Value = Any
 
@@ -32,12 +32,13 @@ def max_pool(
     pads: Sequence[int] | None = None,
     storage_order: int = 0,
     strides: Sequence[int] | None = None,
+    _last: bool = False,
 ) -> Value:
     """The largest of each window, and where it stands in the whole tensor; what is padded counts as minus infinity."""
-    at = windows_of(X.shape[2:], kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
+    at = windows_of(spatial(X, _last), kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
     start = lowest(X.dtype)
     if not w.is_read(1):
-        return reduce_windows(X, at, start, lax.max)
+        return reduce_windows(X, at, start, lax.max, _last)
     read, places = windows(X, at, start)
     read = jnp.where(places >= 0, read, start)
     largest = jnp.max(read, -1)
@@ -68,16 +69,20 @@ def average_pool(
     kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
+    _last: bool = False,
 ) -> Value:
     """The mean of each window, with or without what is padded."""
-    asked = windows_of(X.shape[2:], kernel_shape, auto_pad, pads, strides, dilations)
-    at = windows_of(X.shape[2:], kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
-    counts = _counted(X.shape[2:], at, asked if count_include_pad else None)
-    return reduce_windows(X, at, 0, lax.add) / counts.astype(X.dtype)
+    have = spatial(X, _last)
+    asked = windows_of(have, kernel_shape, auto_pad, pads, strides, dilations)
+    at = windows_of(have, kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
+    counts = _counted(have, at, asked if count_include_pad else None).astype(X.dtype)
+    return reduce_windows(X, at, 0, lax.add, _last) / (counts[..., None] if _last else counts)
 
 
 def _counted(sizes: Sequence[int], at: Windows, asked: Windows | None) -> Any:
     """How many elements of each window [*counts] lie in the image; with `asked`, in its padding too."""
+    if at == asked or not any(n for pair in at.padding for n in pair):
+        return np.array(math.prod(at.kernel))
     counts = np.ones((), np.int64)
     for i, (size, count) in enumerate(zip(sizes, at.counts(sizes), strict=True)):
         before, behind = (0, 0) if asked is None else asked.padding[i]
@@ -99,10 +104,11 @@ def lp_pool(
     p: int = 2,
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
+    _last: bool = False,
 ) -> Value:
     """The p-norm of each window."""
-    at = windows_of(X.shape[2:], kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
-    return _root(reduce_windows(jnp.abs(X) ** p, at, 0, lax.add), p)
+    at = windows_of(spatial(X, _last), kernel_shape, auto_pad, pads, strides, dilations, ceil_mode=ceil_mode)
+    return _root(reduce_windows(jnp.abs(X) ** p, at, 0, lax.add, _last), p)
 
 
 def _root(x: Value, p: int) -> Value:
@@ -110,21 +116,21 @@ def _root(x: Value, p: int) -> Value:
 
 
 @lowers("GlobalAveragePool")
-def global_average_pool(w: Any, X: Value) -> Value:
+def global_average_pool(w: Any, X: Value, *, _last: bool = False) -> Value:
     """The mean over all spatial axes, which stay as 1."""
-    return jnp.mean(X, tuple(range(2, X.ndim)), keepdims=True)
+    return jnp.mean(X, spatial_axes(X, _last), keepdims=True)
 
 
 @lowers("GlobalMaxPool")
-def global_max_pool(w: Any, X: Value) -> Value:
+def global_max_pool(w: Any, X: Value, *, _last: bool = False) -> Value:
     """The largest over all spatial axes, which stay as 1."""
-    return jnp.max(X, tuple(range(2, X.ndim)), keepdims=True)
+    return jnp.max(X, spatial_axes(X, _last), keepdims=True)
 
 
 @lowers("GlobalLpPool")
-def global_lp_pool(w: Any, X: Value, *, p: int = 2) -> Value:
+def global_lp_pool(w: Any, X: Value, *, p: int = 2, _last: bool = False) -> Value:
     """The p-norm over all spatial axes, which stay as 1."""
-    return _root(jnp.sum(jnp.abs(X) ** p, tuple(range(2, X.ndim)), keepdims=True), p)
+    return _root(jnp.sum(jnp.abs(X) ** p, spatial_axes(X, _last), keepdims=True), p)
 
 
 @lowers("MaxUnpool")

@@ -13,8 +13,8 @@ from jax import lax
 
 from zoo.converters.writers.jax import lowers
 from zoo.converters.writers.jax.casting import FLOAT8, converted
-from zoo.converters.writers.jax.convolution import along_channels, convolved
-from zoo.converters.writers.jax.windows import windows_of
+from zoo.converters.writers.jax.convolution import convolved
+from zoo.converters.writers.jax.windows import along_channels, windows_of
 
 Value = Any
 Type = ir.DataType

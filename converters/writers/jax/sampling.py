@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zoo.converters.writers.jax import lowers
-from zoo.converters.writers.jax.convolution import along_channels
-from zoo.converters.writers.jax.windows import windows_of
+from zoo.converters.writers.jax.windows import along_channels, windows_of
 from zoo.errors import HubError
 
 Value = Any

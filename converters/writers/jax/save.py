@@ -1,6 +1,6 @@
 """A model as StableHLO, by jax.export: a program with its weights inside, for any platform, its free sizes free.
 
-exported = jax.export.deserialize(pathlib.Path("model.stablehlo").read_bytes())
+exported = jax.export.deserialize(bytearray(pathlib.Path("model.stablehlo").read_bytes()))  # import jax.export
 outputs = exported.call(*inputs)
 """
 

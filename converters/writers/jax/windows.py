@@ -1,4 +1,7 @@
-"""Where kernels are laid over an image [N, C, ...]: numbers, one for each spatial axis, known when jax traces."""
+"""Where kernels are laid over an image: numbers, one for each spatial axis, known when jax traces.
+
+An image is [N, C, ...], or [N, ..., C] with `last`.
+"""
 
 from __future__ import annotations
 
@@ -73,26 +76,47 @@ def windows_of(
     return Windows(list(kernel), stride, dilation, pairs)
 
 
-def padded(x: Value, padding: Sequence[tuple[int, int]], value: Any = 0) -> Value:
+def spatial(x: Value, last: bool = False) -> tuple[int, ...]:
+    """The sizes of an image."""
+    sizes: tuple[int, ...] = x.shape[1:-1] if last else x.shape[2:]
+    return sizes
+
+
+def spatial_axes(x: Value, last: bool = False) -> tuple[int, ...]:
+    """The axes of an image that are neither batch nor channels."""
+    return tuple(range(1, x.ndim - 1) if last else range(2, x.ndim))
+
+
+def along_channels(v: Value, x: Value, last: bool = False) -> Value:
+    """A vector of one number for each channel of x, so that it broadcasts."""
+    return v if last else v.reshape([-1] + [1] * (x.ndim - 2))
+
+
+def _along(numbers: Sequence[Any], other: Any, last: bool) -> list[Any]:
+    """One thing for each spatial axis, and the other one for batch and channels."""
+    return [other, *numbers, other] if last else [other, other, *numbers]
+
+
+def padded(x: Value, padding: Sequence[tuple[int, int]], value: Any = 0, last: bool = False) -> Value:
     """An image with its spatial axes padded, or cut where a number is negative."""
-    config = [(0, 0, 0), (0, 0, 0), *((begin, end, 0) for begin, end in padding)]
+    config = _along([(begin, end, 0) for begin, end in padding], (0, 0, 0), last)
     return lax.pad(x, jnp.asarray(value, x.dtype), config)
 
 
-def reduce_windows(x: Value, at: Windows, start: Any, f: Any) -> Value:
-    """`f` over each window of an image [N, C, ...], from `start`, which is what the padding counts as."""
+def reduce_windows(x: Value, at: Windows, start: Any, f: Any, last: bool = False) -> Value:
+    """`f` over each window of an image, from `start`, which is what the padding counts as."""
     padding = at.padding
     if any(n < 0 for pair in padding for n in pair):
         cuts = [(min(begin, 0), min(end, 0)) for begin, end in padding]
-        x, padding = padded(x, cuts), [(max(begin, 0), max(end, 0)) for begin, end in padding]
+        x, padding = padded(x, cuts, last=last), [(max(begin, 0), max(end, 0)) for begin, end in padding]
     return lax.reduce_window(
         x,
         np.array(start, x.dtype)[()],
         f,
-        (1, 1, *at.kernel),
-        (1, 1, *at.stride),
-        [(0, 0), (0, 0), *padding],
-        window_dilation=(1, 1, *at.dilation),
+        _along(at.kernel, 1, last),
+        _along(at.stride, 1, last),
+        _along(padding, (0, 0), last),
+        window_dilation=_along(at.dilation, 1, last),
     )
 
 

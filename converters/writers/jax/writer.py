@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import onnx_ir as ir
 
+from zoo.converters.bind import bind, detach
 from zoo.converters.dtypes import main_dtype
-from zoo.converters.graph import PARAMETER, all_nodes, data_inputs, is_parameter, tied_names
+from zoo.converters.graph import PARAMETER, all_nodes, data_inputs, is_parameter, parameters, tied_names
+from zoo.converters.layout import Choice
 from zoo.converters.writers import driver
 from zoo.converters.writers.jax import activation as activation_group  # noqa: F401 - each group fills `lowers`
 from zoo.converters.writers.jax import attention as attention_group  # noqa: F401
@@ -45,10 +48,11 @@ from zoo.converters.writers.jax import sequence as sequence_group  # noqa: F401
 from zoo.converters.writers.jax import signal as signal_group  # noqa: F401
 from zoo.converters.writers.jax import tensor as tensor_group  # noqa: F401
 from zoo.converters.writers.jax import text as text_group  # noqa: F401
+from zoo.converters.writers.jax.channels_last import kernels, laid_out
 from zoo.converters.writers.jax.trace import Trace
 from zoo.converters.writers.jax.types import held, jax_dtype, to_jax
 from zoo.converters.writers.strings import decoded
-from zoo.errors import BadInput, UsageError
+from zoo.errors import BadInput, HubError, UsageError
 
 Value = Any
 Tensor = ir.TensorProtocol
@@ -63,11 +67,17 @@ class JaxModel(NamedTuple):
     params: params.Tree
 
 
-def write(model: ir.Model) -> JaxModel:
-    """The native pair of a bound canonical model, every parameter trainable. Raises HubError."""
+def write(model: ir.Model, *, channels: Choice = "first") -> JaxModel:
+    """The native pair of a bound canonical model, every parameter trainable. Raises HubError.
+
+    With channels="last" pictures come and go as Flax has them, [N, H, W, C]; with "first" as the graph says. Inside
+    they are last in any case, and kernels [M, C, H, W] of convolutions are params [H, W, C, M], as Flax's are.
+    """
     driver.check(model.graph, lowers)
-    apply = Apply(model)
-    return JaxModel(apply, params.nested({v.name or "": to_jax(_data(v).numpy()) for v in apply.parameters}))
+    apply = Apply(laid_out(model, channels))
+    arrays = {v: _data(v).numpy() for v in apply.parameters}
+    arrays |= {v: arrays[v].transpose(perm) for v, perm in apply.kernels.items()}
+    return JaxModel(apply, params.nested({v.name or "": to_jax(array) for v, array in arrays.items()}))
 
 
 def tensors(native: JaxModel) -> dict[str, Tensor]:
@@ -79,7 +89,13 @@ def tensors(native: JaxModel) -> dict[str, Tensor]:
     found = {}
     for value in held:
         name = value.name or ""
-        found[name] = ir.tensor(np.asarray(trained[name]), name=name) if name in trained else _data(value)
+        if name not in trained:
+            found[name] = _data(value)
+            continue
+        array = np.asarray(trained[name])
+        if value in native.apply.kernels:
+            array = np.ascontiguousarray(array.transpose(np.argsort(native.apply.kernels[value])))
+        found[name] = ir.tensor(array, name=name)
     return found | {name: found[value.name or ""] for value in held for name in tied_names(value)}
 
 
@@ -113,17 +129,29 @@ class Apply:
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self.graph = model.graph
+        self.model, self.graph = model, model.graph
         self.inputs = data_inputs(model.graph)
         initializers = list(model.graph.initializers.values())
         self.held = [v for v in initializers if is_parameter(v)]
         self.parameters = [v for v in self.held if _data(v).dtype.is_floating_point() and _data(v).dtype.bitwidth > 8]
         self.main = np.dtype(main_dtype(model).numpy())
         kept = set(self.parameters)
+        self.kernels = {value: perm for value, perm in kernels(model.graph).items() if value in kept}
         used = {v for v in initializers if v.uses() or v.is_graph_output()}
         self.constants = {v: decoded(_data(v).numpy()) for v in initializers if v in used and v not in kept}
         self.order = {node: i for i, node in enumerate(all_nodes(model.graph))}
         self.paths = params.paths(v.name or "" for v in self.parameters)
+
+    def __deepcopy__(self, memo: Any) -> Apply:
+        """Itself: nothing in it ever changes."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The graph as ONNX's bytes, and those of the author's tensors that are no params: these travel."""
+        graph, found = detach(self.model)
+        kept = {v.name for v in self.parameters}
+        others = {name: tensor.numpy() for name, tensor in found.items() if name not in kept}
+        return _restored, (ir.to_proto(graph).SerializeToString(), others)
 
     def __call__(
         self,
@@ -147,6 +175,8 @@ class Apply:
         values: dict[ir.Value, Value] = dict(self.constants)
         for value in self.parameters:
             x = _as_dtype(trained[value.name or ""], casts)
+            if value in self.kernels:  # and turned back by the convolution: XLA sees that the two are nothing
+                x = x.transpose(np.argsort(self.kernels[value]))
             values[value] = x if kind(value) == "parameter" else jax.lax.stop_gradient(x)
         values |= {value: _fed(value, x, casts) for value, x in given.items()}
         trace = Trace(self.graph, values, self.order, casts=casts, train=train, rngs=rngs)
@@ -199,6 +229,26 @@ class Apply:
         found = max(sizes, key=sizes.__getitem__, default=self.main)
         was, to = held(self.main), held(found)
         return {} if was == to else {was: to, self.main: to}
+
+
+def _restored(graph: bytes, others: Mapping[str, Any]) -> Apply:
+    """An Apply out of what pickle has kept. Of parameters it knows dtype and shape; their numbers are the params'."""
+    model = ir.from_proto(onnx.ModelProto.FromString(graph))
+    found = {
+        name: ir.tensor(others[name], dtype=value.dtype, name=name) if name in others else _absent(value)
+        for name, value in parameters(model.graph).items()
+    }
+    return Apply(bind(model, found))
+
+
+def _absent(value: ir.Value) -> Tensor:
+    """A tensor of a parameter's dtype and shape whose numbers nobody has."""
+
+    def refuse() -> Tensor:
+        raise HubError(f"{value.name!r} is one of the params, and not kept by the function")
+
+    assert value.dtype is not None and value.shape is not None
+    return ir.LazyTensor(refuse, dtype=value.dtype, shape=value.shape, name=value.name)
 
 
 def kind(value: ir.Value) -> str:

@@ -16,6 +16,7 @@ import jax
 import onnx_ir as ir
 from flax import nnx
 
+from zoo.converters.layout import Choice
 from zoo.converters.writers import driver
 from zoo.converters.writers.jax import params
 from zoo.converters.writers.jax import writer as pure
@@ -94,10 +95,13 @@ def attribute(name: str) -> str:
     return f"{name}_" if name in RESERVED else name
 
 
-def write(model: ir.Model) -> Model:
-    """The native module of a bound canonical model, in inference mode, every parameter trainable. Raises HubError."""
+def write(model: ir.Model, *, channels: Choice = "first") -> Model:
+    """The native module of a bound canonical model, in inference mode, every parameter trainable. Raises HubError.
+
+    Pictures come and go, and kernels stand, as jax's `write` says.
+    """
     driver.check(model.graph, lowers)
-    return Model(pure.write(model))
+    return Model(pure.write(model, channels=channels))
 
 
 def functional(native: Model) -> pure.JaxModel:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from zoo.converters.graph import PARAMETER, is_parameter, parameters, tied_names
+from zoo.converters.graph import PARAMETER, all_nodes, is_parameter, parameters, tied_names
 from zoo.errors import BindError, nearest
 
 Tensor = ir.TensorProtocol
@@ -123,7 +123,21 @@ def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[
         del weightless.graph.initializers[name]
         if value not in weightless.graph.inputs:
             weightless.graph.inputs.append(value)
+    _hold_constants(weightless)
     return weightless, tensors
+
+
+def _hold_constants(model: ir.Model) -> None:
+    """What is no weight is in memory and not in a file beside the model: passes read it.
+
+    onnx's version converter keeps of such a file its name alone, and its inference does not look into it.
+    """
+    ir.external_data.load_to_model(model)
+    for node in (*all_nodes(model.graph), *(n for function in model.functions.values() for n in all_nodes(function))):
+        for name, attribute in node.attributes.items():
+            if attribute.type == ir.AttributeType.TENSOR and isinstance(tensor := attribute.value, ir.ExternalTensor):
+                held = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+                node.attributes[name] = ir.AttrTensor(name, held)
 
 
 def _is_weight(value: ir.Value, tensor: Tensor) -> bool:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
 from zoo.converters import formats
 from zoo.converters.readers import onnx as reader
+from zoo.converters.whole import lowered
+from zoo.converters.writers.driver import Lowerings
 from zoo.errors import FileError, Malformed, Refused, UnknownFormat
 
 
@@ -43,6 +46,38 @@ def test_external_data_beside_the_model_is_mapped(tmp_path):
     path = written(tmp_path / "m.onnx", model(external("w.bin", offset=0, length=12)))
     tensor = reader.read(path).graph.initializers["w"].const_value
     np.testing.assert_array_equal(np.arange(3, dtype=np.float32), tensor.numpy())
+
+
+@pytest.mark.parametrize("opset", [11, 17, 28])
+def test_constants_beside_the_model_are_read_where_they_say_how(tmp_path, opset):
+    """Shapes, members and a body's constants in a file of their own, at opsets that are lifted and that are not."""
+    proto = onnx.parser.parse_model(f"""<ir_version: 6, opset_import: ["" : {opset}]>
+    g (float[n, 2, 3] x, bool c) => (float[m, 6] y)
+        <int64[2] flat = {{-1, 6}}, int64[2] last = {{1, 0}}, float one = {{1}}> {{
+        table = Constant<value = float[2] {{0.5, 2}}>()
+        scale = Gather(table, last)
+        a = If (c) <
+            then_branch = t () => (float[n, 2, 3] u) <float three = {{3}}> {{ u = Mul(x, three) }},
+            else_branch = e () => (float[n, 2, 3] v) {{ v = Add(x, one) }}>
+        b = Reshape(a, flat)
+        d = Gather(scale, last)
+        s = ReduceSum<keepdims = 0>(d)
+        y = Mul(b, s) }}""")
+    path = tmp_path / "m.onnx"
+    feeds = {"x": np.arange(12, dtype=np.float32).reshape(2, 2, 3), "c": np.bool_(True)}
+    (expected,) = onnx.reference.ReferenceEvaluator(proto).run(None, feeds)
+    held = [*proto.graph.initializer, *(n.attribute[0].t for n in proto.graph.node if n.op_type == "Constant")]
+    held += [tensor for node in proto.graph.node for a in node.attribute for tensor in a.g.initializer]
+    for tensor in held:  # numbers that are no raw bytes are not written beside the model
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(proto, path, save_as_external_data=True, size_threshold=0, location="m.data", convert_attribute=True)
+    assert len(held) == path.read_bytes().count(b"m.data")
+    lowers = Lowerings("a framework")
+    for op in ("If", "Mul", "Add", "Reshape"):
+        lowers(op)(len)
+    model = lowered(reader.read(path), lowers)
+    made = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)[0]
+    np.testing.assert_array_equal(expected, made)
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "a/../../secret", "C:\\secret", "..\\secret", ""])

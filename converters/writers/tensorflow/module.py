@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Native:
         self.source = source
         self.held = {
             one.name: tf.Variable(
-                seen(held_array(arrays[one.name]()), one.views), trainable=one.is_trained, name=one.name
+                seen(held_array(arrays[one.name]()), one.views), trainable=one.is_trained, name=variable_name(one.name)
             )
             for one in source.held.values()
         }
@@ -185,9 +186,21 @@ def _with_call(cls: type[Any], call: Any) -> type[Any]:
     return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(facts))
 
 
-def grow(root: Any, path: str, variable: tf.Variable) -> None:
-    """Let a variable be an attribute of the author's module, a module of the root's scope."""
-    *parents, leaf = path.split(".")
+def variable_name(name: str) -> str:
+    """The author's name with what the nodes of TensorFlow's graphs may be called; it shows it with `:0` behind.
+
+    >>> variable_name("layer1.0.conv1.weight"), variable_name("conv2d_1/kernel:0"), variable_name("/onnx::MatMul_193")
+    ('layer1.0.conv1.weight', 'conv2d_1/kernel', 'onnx__MatMul_193')
+    """
+    return re.sub(r"[^\w.\\/>-]", "_", name.removesuffix(":0"), flags=re.ASCII).lstrip("_\\/>-") or "tensor"
+
+
+def grow(root: Any, name: str, variable: tf.Variable) -> None:
+    """Let a variable be an attribute of the author's module, a module of the root's scope.
+
+    His modules stand in its name one within the other, by dots as in torch or by slashes as in Keras.
+    """
+    *parents, leaf = [part for part in re.split("[./]", name.removesuffix(":0")) if part] or [name]
     here, walked = root, ""
     for part in parents:
         walked = identifier(f"{walked}_{part}")
@@ -205,8 +218,10 @@ def _child(root: Any, here: Any, part: str, walked: str) -> Any:
 
 
 def _free(here: Any, name: str) -> str:
-    """The name, or one with a dash below where a module has something else of it."""
-    return f"{name}_" if hasattr(here, name) else name
+    """The name, with as many dashes below as make it another than what the module has already."""
+    while hasattr(here, name):
+        name += "_"
+    return name
 
 
 def given(source: Source, arguments: Mapping[str, Any]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""If, Loop and Scan of a traced graph: tf.cond and tf.while_loop. With their numbers at hand they are Python's own."""
+"""If, Loop and Scan as tf.cond and tf.while_loop, or as Python's own with their numbers at hand; gradients of a graph."""
 
 # ruff: noqa: N803 - the names are the specification's
 
@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 import tensorflow as tf
 
+from zoo.converters.graph import DOMAIN
 from zoo.converters.writers.keras.dtypes import held, numpy_dtype
 from zoo.converters.writers.keras.operators import control_flow as eager
 from zoo.converters.writers.keras.operators.sizes import sizes
@@ -173,3 +174,13 @@ def last(x: Tensor, axis: int) -> Tensor:
     order = list(range(1, len(x.shape)))
     order.insert(axis % len(x.shape), 0)
     return x if axis == 0 else tf.transpose(x, order)
+
+
+@lowers("Gradient", DOMAIN)
+def gradient(w: Any, *inputs: Tensor, body: Program) -> Tensor:
+    """The gradients of the body's output by the first of its inputs, one for each output of the node."""
+    by = inputs[: len(w.step.outputs)]
+    with tf.GradientTape() as tape:
+        tape.watch(by)
+        (y,) = w.body(body)(*inputs)
+    return tuple(tape.gradient(w.machine.as_tensor(y), by, unconnected_gradients=tf.UnconnectedGradients.ZERO))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+
+import zoo
+from tests.converters.writers.tensorflow.conftest import parsed
 
 LOOP = """
 agraph (int64 trips, bool cond, float[K] start) => (float[K] last, float[T, K] rows) {
@@ -98,6 +102,20 @@ def test_boxes_that_overlap_are_suppressed_in_the_graph(agrees):
         " => (int64[K, 3] y) { y = NonMaxSuppression (boxes, scores, most, overlap, least) }",
         feeds,
     )
+
+
+def test_a_gradient_is_that_of_its_part_of_the_graph():
+    model = parsed(
+        "agraph (float[N] a, float[N] b) => (float[N] by_a, float[N] by_b) { c = Mul (a, a) d = Mul (c, b) }"
+    )
+    names = {"xs": ["a", "b"], "y": "d"}
+    node = onnx.helper.make_node("Gradient", ["a", "b"], ["by_a", "by_b"], domain="ai.onnx.preview.training", **names)
+    model.graph.node.append(node)
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.preview.training", 1))
+    a, b = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    made = zoo.runner(model, "tensorflow").run({"a": a, "b": b})
+    np.testing.assert_allclose(made["by_a"], 2 * a * b, rtol=1e-6)
+    np.testing.assert_allclose(made["by_b"], a * a, rtol=1e-6)
 
 
 X = np.random.default_rng(2).normal(size=(4, 5, 6)).astype(np.float32)

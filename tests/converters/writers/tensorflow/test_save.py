@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 
 import zoo
 from zoo.converters.writers.tensorflow import save
+from zoo.converters.writers.tensorflow.writer import tensors
 from zoo.errors import BadInput, HubError, UsageError
 
 ALONE = """
@@ -30,8 +32,6 @@ np.save(given, y)
 
 @pytest.fixture
 def file(pictures, tmp_path):
-    import onnx
-
     path = tmp_path / "model.onnx"
     onnx.save(pictures, path)
     return path
@@ -45,6 +45,25 @@ def test_a_saved_model_runs_and_trains_where_zoo_is_not_imported(pictures, x, tm
     subprocess.run([sys.executable, "-c", ALONE, str(tmp_path / "saved"), str(given)], check=True, cwd=tmp_path)
     expected = zoo.runner(pictures, "onnx").run({"x": x})["logits"]
     np.testing.assert_allclose(np.load(given), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_saved_model_keeps_tensors_whose_names_are_no_nodes_names(tmp_path):
+    from tests.converters.writers.tensorflow.conftest import parsed
+
+    names = ["onnx::MatMul_193", "/a b/é", "_part", "dense/kernel:0", "dense.kernel", "."]
+    steps = [f"y{i + 1} = Add (y{i}, {chr(97 + i)})" for i in range(len(names))]
+    model = parsed("agraph (float[N, 3] y0) => (float[N, 3] y6) {" + " ".join(steps) + "}")
+    for i, (node, name) in enumerate(zip(model.graph.node, names, strict=True)):
+        node.input[1] = name
+        array = np.full(3, 10**i, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    module = zoo.load(model, framework="tensorflow")
+    assert list(tensors(module)) == names
+    assert module.dense.kernel is module.held["dense/kernel:0"]
+    assert module.dense.kernel.name == "dense/kernel:0"
+    assert module.dense.kernel_ is module.held["dense.kernel"]
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    assert tf.saved_model.load(str(tmp_path / "saved"))(tf.zeros([1, 3])).numpy().tolist() == [[111111] * 3]
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8-dynamic", "int8"])

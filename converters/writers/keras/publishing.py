@@ -12,7 +12,7 @@ import onnx_ir as ir
 from zoo.converters.graph import PARAMETER, parameters, tied_names
 from zoo.converters.writers.keras.dtypes import FLOATS, held
 from zoo.converters.writers.keras.parameters import Parameter, unseen
-from zoo.converters.writers.keras.saved import Op, Published
+from zoo.converters.writers.keras.saved import Op, Published, PublishedParts
 
 Tensor = ir.TensorProtocol
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -107,6 +107,11 @@ def tensors(native: keras.Model) -> dict[str, Tensor]:
     return {name: ir.tensor(a, name=name) for name, (_, a) in sorted(found.items(), key=lambda item: item[1][0])}
 
 
+def _of_part(layer: keras.layers.Layer, initializer: Any) -> Any:
+    """The initializer of a layer's weight, where it is one of several for the parts of a larger layer."""
+    return initializer.parts.get(layer.name) if isinstance(initializer, PublishedParts) else initializer
+
+
 def _published(native: keras.Model) -> Iterator[tuple[Published, Any]]:
     for layer in native._flatten_layers():
         if isinstance(layer, Op):
@@ -114,5 +119,5 @@ def _published(native: keras.Model) -> Iterator[tuple[Published, Any]]:
             pairs = [(initializer, held_by_op[name]) for name, (initializer, _) in layer.initializers.items()]
         else:
             fields = [(getattr(layer, i, None), getattr(layer, w, None)) for i, w in WEIGHTS.items()]
-            pairs = [pair for pair in fields if pair[1] is not None]
+            pairs = [(_of_part(layer, initializer), weight) for initializer, weight in fields if weight is not None]
         yield from (pair for pair in pairs if isinstance(pair[0], Published) and pair[0].tensor)

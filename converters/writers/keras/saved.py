@@ -3,6 +3,7 @@
 Op                one operator of ONNX (or several) that is no layer of Keras' own: keras.ops code, by its config
 Graph             a model whose values a functional model can't hold: lists, None, tensors of unknown rank
 Published         the initializer of a weight that an author published: its name and layout there
+PublishedParts    the initializers of the weights of a layer's parts
 RMSNormalization  Keras' own, whose scale has an initializer as every other weight has
 """
 
@@ -79,6 +80,38 @@ class Published(keras.initializers.Initializer):  # type: ignore[misc]  # Keras 
             "counters": {name: list(numbers) for name, numbers in self.counters.items()},
             "otherwise": keras.initializers.serialize(self.otherwise),
         }
+
+
+@registered
+class PublishedParts(keras.initializers.Initializer):  # type: ignore[misc]
+    """Of a layer that gives each of its parts a copy of one initializer: the `Published` of each, by the part's name.
+
+    Keras' MultiHeadAttention is one, of a query, a key, a value and an attention_output. A copy has no numbers of its
+    own; the writer fills them in.
+    """
+
+    def __init__(self, parts: Mapping[str, Any]) -> None:
+        self.parts: dict[str, Published] = {name: keras.initializers.get(part) for name, part in parts.items()}
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        """The first numbers of any part."""
+        return keras.initializers.get(next(iter(self.parts.values())).otherwise)(shape, dtype=dtype)
+
+    def fill(self, layer: keras.layers.Layer) -> None:
+        """Give each part of a built layer its author's numbers."""
+        for part in layer._flatten_layers(include_self=False):
+            for field, attribute in (("kernel_initializer", "kernel"), ("bias_initializer", "bias")):
+                if getattr(part, field, None) is not None and self.is_like(getattr(part, field)):
+                    variable = getattr(part, attribute)
+                    variable.assign(self.parts[part.name](variable.shape, dtype=variable.dtype))
+
+    def is_like(self, other: Any) -> bool:
+        """Whether an initializer is a copy of this one."""
+        return isinstance(other, PublishedParts) and other.get_config() == self.get_config()
+
+    def get_config(self) -> dict[str, Any]:
+        """The initializers of the parts."""
+        return {"parts": {name: keras.initializers.serialize(part) for name, part in self.parts.items()}}
 
 
 @registered

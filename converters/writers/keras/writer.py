@@ -7,7 +7,8 @@ unknown rank, no input at all) is a `Graph`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,13 +22,14 @@ from zoo.converters.layout import Choice, Layouts, channels_last, layouts
 from zoo.converters.writers import driver
 from zoo.converters.writers.keras import backends, layers, lowers, operators, ops  # noqa: F401 - two fill their tables
 from zoo.converters.writers.keras.dtypes import FLOATS, available, held
+from zoo.converters.writers.keras.heads import multi_head
 from zoo.converters.writers.keras.layers.values import is_tensor
 from zoo.converters.writers.keras.naming import LayerNames, identifier
 from zoo.converters.writers.keras.parameters import Parameter
 from zoo.converters.writers.keras.program import Names, program_of
 from zoo.converters.writers.keras.publishing import STATISTICS, Publisher, unnamed
 from zoo.converters.writers.keras.publishing import tensors as tensors
-from zoo.converters.writers.keras.saved import Graph, Op
+from zoo.converters.writers.keras.saved import Graph, Op, PublishedParts
 from zoo.converters.writers.keras.sharing import part_biases, shared
 from zoo.errors import HubError, UsageError
 
@@ -139,7 +141,8 @@ class KerasWriter:
         self.values: dict[ir.Value, Value] = {}
         self.owners: dict[str, Any] = {}
         self.layers: dict[Any, keras.layers.Layer] = {}
-        self.absorbed: set[ir.Node] = set()
+        self.heads = multi_head(self.graph, held_apart)
+        self.absorbed = {node for heads in self.heads.values() for node in heads.absorbed}
         self.node: ir.Node | None = None
         for value in (*data_inputs(self.graph), *self.graph.outputs):
             self.names[value]  # the author's names go first
@@ -180,7 +183,7 @@ class KerasWriter:
         for body in (a for a in attributes.values() if isinstance(a, driver.Body)):
             self.values |= {v: body.outer[v] for v in body.captured}
         if node in self.absorbed:
-            return args[0]
+            return next(x for x in args if is_tensor(x))
         if self._is_deferred(node, args):
             return (DEFERRED,) * len(node.outputs)
         native = lowers.get((node.domain, node.op_type))
@@ -286,10 +289,12 @@ class KerasWriter:
     ) -> Value:
         """Call a layer of Keras', whose weights are the author's parameters: `kernel_initializer=Parameter, ...`.
 
+        A layer of several parts has a parameter for each: `kernel_initializer={"query": Parameter, ...}`.
         None unless all of them are that, of the dtype that x has. The same layer is called again where the author has
         it twice; `how` are further arguments of the call. `part` says what it does for the layer that the node is.
         """
-        given = {field: p for field, p in weights.items() if p is not None}
+        fields = {field: p if isinstance(p, dict) else {"": p} for field, p in weights.items() if p is not None}
+        given = {(field, part): p for field, parts in fields.items() for part, p in parts.items()}
         dtype = x[0].dtype if isinstance(x, list) else x.dtype
         if not all(isinstance(p, Parameter) for p in given.values()):
             return None
@@ -298,25 +303,36 @@ class KerasWriter:
             return None
         (policy,) = dtypes
         arguments = dict(config or {})
-        trained = {self.publish.is_trained(p.value) for field, p in given.items() if field not in STATISTICS}
+        trained = {self.publish.is_trained(p.value) for (field, _), p in given.items() if field not in STATISTICS}
         if len(trained) > 1:
             return None
         if trained == {False}:
             arguments["trainable"] = False
         if not given:
-            return cls(**arguments, dtype=policy, name=self._name(given, part))(x)
+            return cls(**arguments, dtype=policy, name=self._name([], part))(x)
         key = (cls, repr(sorted(arguments.items())), tuple((f, p.name, p.views) for f, p in sorted(given.items())))
-        if key not in self.layers:
-            for parameter in given.values():
-                self._own(parameter, key)
-            arguments |= {field: self.publish(p) for field, p in given.items()}
-            self.layers[key] = cls(**arguments, dtype=policy, name=self._name(given))
-        return self.layers[key](x, **(how or {}))
+        made = self.layers.get(key)
+        if made is not None:
+            return made(x, **(how or {}))
+        for parameter in given.values():
+            self._own(parameter, key)
+        arguments |= {field: self._published(parts) for field, parts in fields.items()}
+        self.layers[key] = cls(**arguments, dtype=policy, name=self._name(given.values()))
+        y = self.layers[key](x, **(how or {}))
+        for initializer in (i for i in arguments.values() if isinstance(i, PublishedParts)):
+            initializer.fill(self.layers[key])
+        return y
 
-    def _name(self, weights: Mapping[str, Parameter], part: str = "") -> str:
+    def _published(self, parts: Mapping[str, Parameter]) -> Any:
+        """The initializer of a weight, or of one in each part of a layer."""
+        made = {part: self.publish(p) for part, p in parts.items()}
+        return made[""] if "" in made else PublishedParts(made)
+
+    def _name(self, weights: Iterable[Parameter], part: str = "") -> str:
+        """The path of the module that all of the weights are of."""
         assert self.node is not None
-        paths = {p.name.rpartition(".")[0] for p in weights.values()}
-        if len(paths) == 1 and (path := paths.pop()):
+        paths = [p.name.split(".")[:-1] for p in weights]
+        if paths and (path := ".".join(os.path.commonprefix(paths))):
             return self.layer_names.unique(path)
         return self.layer_names.of_node(self.node, part)
 

@@ -6,6 +6,7 @@ A lowering gives None where the operator is no such layer with these arguments; 
 from zoo.converters.writers.keras.layers import (  # noqa: F401 - each fills `lowers`
     activation,
     arithmetic,
+    attention,
     convolution,
     linear,
     normalization,

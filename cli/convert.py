@@ -65,5 +65,6 @@ def lines(made: Conversion) -> Iterator[str]:
     yield f"checked: {made.checked}"
     if made.agreement is not None:
         found = made.agreement
+        mean = "" if found.mean_relative is None else f", its root mean square {found.mean_relative:.1e}"
         allowed = f"{found.tolerance:.0e} is allowed"
-        yield f"largest difference: {found.max_absolute:.1e}, relative {found.max_relative:.1e} ({allowed})"
+        yield f"largest difference: {found.max_absolute:.1e}, relative {found.max_relative:.1e}{mean} ({allowed})"

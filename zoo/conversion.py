@@ -60,7 +60,8 @@ def convert(
     `opset` is of an ONNX file, older or newer than the model's. `dtype` is float16, bfloat16, float32 or float64: of
     weights, constants, inputs and outputs; the outputs have to agree within the coarser dtype's tolerance. Of a TFLite
     file it is float32; float16, of the weights; int8-dynamic, weights of 8 bits; or int8, all in 8 bits by the ranges
-    that `samples` have: an .npz of arrays by the inputs' names, or dicts of them, with a first axis of samples.
+    that `samples` have: an .npz of arrays by the inputs' names (of one input by any name), or dicts of them, with a
+    first axis of samples. The outputs of such a file are compared for the first of them.
 
     A file or folder takes its place when it is whole and agrees; otherwise nothing is written. Raises UsageError or
     BadInput for what can't be asked, Disagreement when the outputs differ, and what `load` raises.
@@ -268,21 +269,34 @@ def _stablehlo(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement |
 
 
 def _samples(given: Samples, specs: list[TensorSpec]) -> Iterator[dict[str, Any]]:
-    """What a model is fed in turn: one sample, or as many as its batch has. Raises BadInput."""
+    """What a model is fed in turn: of a file one sample, or as many as its batch has. Raises BadInput."""
+    from zoo.converters.writers.onnx.runner import check
+
+    for feeds in _slices(given, specs) if isinstance(given, (str, PathLike)) else map(dict, given):
+        check(specs, feeds)
+        yield feeds
+
+
+def _slices(given: str | PathLike[str], specs: list[TensorSpec]) -> Iterator[dict[str, Any]]:
+    """The arrays of an .npz, a batch at a time; the only one of a model of one input by whatever name."""
     import numpy as np
 
-    if not isinstance(given, (str, PathLike)):
-        yield from (dict(feeds) for feeds in given)
-        return
     path = Path(fspath(given)).expanduser()
     try:
         arrays = dict(np.load(path, allow_pickle=False))
     except (OSError, ValueError, AttributeError) as error:
         raise BadInput(f"{path}: no .npz of arrays: {error}") from error
+    if len(arrays) == len(specs) == 1:
+        arrays = {specs[0].name: next(iter(arrays.values()))}
     if missing := [spec.name for spec in specs if spec.name not in arrays]:
         raise BadInput(f"{path} has no array {missing[0]!r}", hint=f"It has {', '.join(arrays)}.")
+    if scalars := [spec.name for spec in specs if arrays[spec.name].ndim == 0]:
+        raise BadInput(f"{path}: the array {scalars[0]!r} has no first axis of samples")
     size = next((spec.shape[0] for spec in specs if spec.shape and isinstance(spec.shape[0], int)), 1)
-    for start in range(0, len(arrays[specs[0].name]) - size + 1, size):
+    count = min(len(arrays[spec.name]) for spec in specs)
+    if count < max(size, 1):
+        raise BadInput(f"{path} has {count} samples, a batch of the model is {size}")
+    for start in range(0, count - size + 1, size):
         yield {spec.name: arrays[spec.name][start : start + size].astype(spec.dtype, copy=False) for spec in specs}
 
 
@@ -351,7 +365,7 @@ def _accepted(
     agreement = compare(expected, got, dtype=max(dtypes, key=TOLERANCES.__getitem__))
     if not agreement.agrees:
         raise Disagreement(
-            f"{model.name}: the written model differs by {agreement.max_relative:.1e}, "
+            f"{model.name}: the written model differs by {agreement.mean_relative or agreement.max_relative:.1e}, "
             f"more than {agreement.tolerance:.0e}",
             hint="Nothing was written. `zoo verify` compares the frameworks.",
         )

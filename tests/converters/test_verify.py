@@ -58,6 +58,16 @@ def test_an_infinity_on_both_sides_hides_no_difference_of_the_rest():
     assert 0.1 == pytest.approx(found.max_relative, rel=1e-3)
 
 
+def test_of_8_bits_the_root_mean_square_counts():
+    want = np.ones(100, np.float32)
+    outlier, noise = want.copy(), -want
+    outlier[0] = 5
+    found = compare({"y": want}, {"y": outlier}, dtype="int8-dynamic")
+    assert (True, 4.0, 0.4) == (found.agrees, found.max_relative, pytest.approx(found.mean_relative))
+    assert not compare({"y": want}, {"y": noise}, dtype="int8-dynamic").agrees
+    assert not compare({"y": want}, {"y": outlier}, dtype="float16").agrees
+
+
 def test_top1_is_the_share_of_rows_with_the_same_winner():
     found = compare({"y": np.array([[1, 2], [3, 1]], np.float32)}, {"y": np.array([[1, 2], [1, 3]], np.float32)})
     assert 0.5 == found.top1

@@ -1,4 +1,4 @@
-"""If, Loop and Scan as tf.cond and tf.while_loop, or as Python's own with their numbers at hand; gradients of a graph."""
+"""If, Loop and Scan as tf.cond and tf.while_loop, or as Python's own with the numbers at hand; gradients."""
 
 # ruff: noqa: N803 - the names are the specification's
 

@@ -114,9 +114,26 @@ def test_convert_takes_samples_from_a_file(file, x, tmp_path):
     np.savez(tmp_path / "samples.npz", x=x)
     made = zoo.convert(file, "tflite", tmp_path / "a.tflite", dtype="int8", samples=tmp_path / "samples.npz")
     assert made.agreement.agrees
-    np.savez(tmp_path / "others.npz", y=x)
-    with pytest.raises(BadInput, match=r"others.npz has no array 'x'"):
-        zoo.convert(file, "tflite", tmp_path / "b.tflite", dtype="int8", samples=tmp_path / "others.npz")
+    assert made.agreement.mean_relative < 0.1
+    for arrays, problem in (
+        ({"y": x, "z": x}, r"others.npz has no array 'x'"),
+        ({"y": x[:0]}, "others.npz has 0 samples"),
+        ({"y": x[:, 0]}, r"input 'x'"),
+    ):
+        np.savez(tmp_path / "others.npz", **arrays)
+        with pytest.raises(BadInput, match=problem):
+            zoo.convert(file, "tflite", tmp_path / "b.tflite", dtype="int8", samples=tmp_path / "others.npz")
+
+
+def test_the_only_array_of_samples_is_the_only_inputs(file, x, tmp_path):
+    """A Processor names what it prepares by the task, and a graph as its author did."""
+    np.savez(tmp_path / "samples.npz", image=x)
+    named = tmp_path / "named.tflite"
+    zoo.convert(file, "tflite", named, dtype="int8", samples=[{"x": x[:1]}, {"x": x[1:]}])
+    zoo.convert(file, "tflite", tmp_path / "a.tflite", dtype="int8", samples=tmp_path / "samples.npz")
+    assert named.read_bytes() == (tmp_path / "a.tflite").read_bytes()
+    with pytest.raises(BadInput, match="no input 'y'"):
+        zoo.convert(file, "tflite", named, dtype="int8", samples=[{"y": x}])
 
 
 def test_convert_refuses_what_a_format_has_not(file, tmp_path):

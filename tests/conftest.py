@@ -47,23 +47,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Whether no test of the group is in a file: so that nobody imports it."""
-    if not GROUP or collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+    """Whether no test of the group is in a file or a framework's folder: so that nobody imports it."""
+    if not GROUP or collection_path.name in OTHERS:
+        return True if GROUP else None
+    if collection_path.suffix != ".py" or collection_path.name == "conftest.py":
         return None
-    text = collection_path.read_text()
-    named = set(re.findall(r"pytest\.mark\.(\w+)", text)) | {collection_path.parent.name}
-    whole = set(re.findall(r"^pytestmark = pytest\.mark\.(\w+)", text, re.MULTILINE)) | {collection_path.parent.name}
+    text, folder = collection_path.read_text(), {collection_path.parent.name}
     if GROUP == "torch":
-        return bool(whole & OTHERS) or None
+        return bool(OTHERS.intersection(re.findall(r"^pytestmark = pytest\.mark\.(\w+)", text, re.MULTILINE))) or None
+    named = folder.union(re.findall(r"pytest\.mark\.(\w+)", text))
     return None if named & {"parity", *GROUPS[GROUP]} else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the tests of other groups to their runs."""
     if GROUP:
-        mine = [item for item in items if _is_mine(_names(item))]
-        config.hook.pytest_deselected(items=[item for item in items if item not in mine])
-        items[:] = mine
+        others = [item for item in items if not _is_mine(_names(item))]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _is_mine(_names(item))]
 
 
 def _names(item: pytest.Item) -> set[str]:
@@ -76,11 +77,11 @@ def _is_mine(names: set[str]) -> bool:
     return not names & OTHERS if GROUP == "torch" else bool(names & set(GROUPS[GROUP]))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def only_the_groups_frameworks() -> Generator[None, None, None]:
     """A test of a run imports no framework of another."""
     yield
-    assert not GROUP or not {name for name in OTHERS if name in sys.modules}
+    assert not GROUP or not OTHERS & sys.modules.keys(), "mark the test by its framework, or run it in a process"
 
 
 def _strict(report: Report) -> Report:

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from zoo.converters.graph import CHANNELS_LAST, is_parameter
+from zoo.converters.graph import CHANNELS_LAST
 from zoo.converters.layout import Choice, channels_last
 from zoo.converters.writers.jax import convolution, image, lowers, normalization, pooling
 
@@ -46,18 +46,3 @@ def laid_out(model: ir.Model, channels: Choice) -> ir.Model:
 def _takes(node: ir.Node) -> bool:
     """Whether there is a lowering of the node's channels-last form."""
     return node.op_type in FORMS
-
-
-def kernels(graph: ir.Graph) -> dict[ir.Value, tuple[int, ...]]:
-    """The parameters that are read as kernels of channels-last convolutions alone, and the order of axes for that."""
-    return {
-        value: convolution.last_perm(len(value.shape))
-        for value in graph.initializers.values()
-        if is_parameter(value) and value.shape is not None and _is_kernel(value)
-    }
-
-
-def _is_kernel(value: ir.Value) -> bool:
-    uses = list(value.uses())
-    are_kernels = all(use.node.op_identifier()[:2] == (CHANNELS_LAST, "Conv") and use.idx == 1 for use in uses)
-    return bool(uses) and are_kernels and not value.is_graph_output()

@@ -55,8 +55,8 @@ def batch_normalization(
     if not training_mode and not trains:
         x = _wide(X)
         factor = _wide(scale) * lax.rsqrt(_wide(input_var) + epsilon)
-        offset = B - input_mean * factor
-        return (x * along_channels(factor, x, _last) + along_channels(offset, x, _last)).astype(X.dtype)
+        y = (x - along_channels(input_mean, x, _last)) * along_channels(factor, x, _last)
+        return (y + along_channels(B, x, _last)).astype(X.dtype)
     x = _wide(X)
     axes = [0, *spatial_axes(X, _last)]
     y, mean, inverse = _normalised(x, axes, epsilon)

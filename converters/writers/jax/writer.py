@@ -48,7 +48,8 @@ from zoo.converters.writers.jax import sequence as sequence_group  # noqa: F401
 from zoo.converters.writers.jax import signal as signal_group  # noqa: F401
 from zoo.converters.writers.jax import tensor as tensor_group  # noqa: F401
 from zoo.converters.writers.jax import text as text_group  # noqa: F401
-from zoo.converters.writers.jax.channels_last import kernels, laid_out
+from zoo.converters.writers.jax.channels_last import laid_out
+from zoo.converters.writers.jax.kernels import kernels
 from zoo.converters.writers.jax.trace import Trace
 from zoo.converters.writers.jax.types import held, jax_dtype, to_jax
 from zoo.converters.writers.strings import decoded
@@ -71,7 +72,7 @@ def write(model: ir.Model, *, channels: Choice = "first") -> JaxModel:
     """The native pair of a bound canonical model, every parameter trainable. Raises HubError.
 
     With channels="last" pictures come and go as Flax has them, [N, H, W, C]; with "first" as the graph says. Inside
-    they are last in any case, and kernels [M, C, H, W] of convolutions are params [H, W, C, M], as Flax's are.
+    they are last in any case. Kernels stand as Flax's: [H, W, C, M] of convolutions, [K, N] of linear layers.
     """
     driver.check(model.graph, lowers)
     apply = Apply(laid_out(model, channels))
@@ -175,7 +176,7 @@ class Apply:
         values: dict[ir.Value, Value] = dict(self.constants)
         for value in self.parameters:
             x = _as_dtype(trained[value.name or ""], casts)
-            if value in self.kernels:  # and turned back by the convolution: XLA sees that the two are nothing
+            if value in self.kernels:  # and turned back by who multiplies: XLA sees that the two are nothing
                 x = x.transpose(np.argsort(self.kernels[value]))
             values[value] = x if kind(value) == "parameter" else jax.lax.stop_gradient(x)
         values |= {value: _fed(value, x, casts) for value, x in given.items()}

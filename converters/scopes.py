@@ -41,6 +41,7 @@ CLASSES_OF = {
     "Elu": "torch.nn.modules.activation.ELU",
     "Softmax": "torch.nn.modules.activation.Softmax",
 }
+EMBEDDING = "torch.nn.modules.sparse.Embedding"
 SEQUENTIAL = "torch.nn.modules.container.Sequential"
 ANONYMOUS = re.compile(r"onnx::\w+_\d+")  # what the older exporter calls a weight that it has computed on
 
@@ -65,16 +66,25 @@ def adopt(model: ir.Model) -> None:
 
 
 def _guessed(model: ir.Model, paths: Iterable[str]) -> dict[str, str]:
-    """The class of a module that is one activation alone; a container where children are numbered."""
-    nodes: dict[str, list[str]] = {}
+    """The class of a module that is one activation or embedding alone; a container where children are numbered."""
+    nodes: dict[str, list[ir.Node]] = {}
     for node in all_nodes(model.graph):
-        nodes.setdefault(module_path(node), []).append(node.op_type)
-    classes = {path: CLASSES_OF[ops[0]] for path, ops in nodes.items() if len(ops) == 1 and ops[0] in CLASSES_OF}
+        nodes.setdefault(module_path(node), []).append(node)
+    only = {path: found[0].op_type for path, found in nodes.items() if len(found) == 1}
+    classes = {path: CLASSES_OF[op] for path, op in only.items() if op in CLASSES_OF}
+    classes |= {path: EMBEDDING for path, found in nodes.items() if all(_looks_up(node, path) for node in found)}
     parts = {part for path in paths for part in (*_parents(path), path) if part}
     children: dict[str, list[str]] = {}
     for part in parts:
         children.setdefault(part.rpartition(".")[0], []).append(part.rpartition(".")[2])
     return classes | {path: SEQUENTIAL for path, names in children.items() if path and all(n.isdigit() for n in names)}
+
+
+def _looks_up(node: ir.Node, path: str) -> bool:
+    """Whether a node takes rows of the matrix that is its module's weight."""
+    table = node.inputs[0] if node.op_type == "Gather" else None
+    is_weight = table is not None and table.const_value is not None and table.name == f"{path}.weight"
+    return is_weight and len(table.const_value.shape) == 2 and node.attributes.get_int("axis", 0) == 0
 
 
 def _split_shared(graph: ir.Graph) -> None:

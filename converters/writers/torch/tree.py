@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 import onnx_ir as ir
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from zoo.converters.graph import PARAMETER, TIED, modules, parameters, tied_names
 from zoo.converters.writers.torch.types import to_tensor
@@ -172,5 +173,16 @@ def _find(root: nn.Module, path: str) -> nn.Module | None:
 
 def without_weights(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
     """A layer whose parameters take no memory and no time, until the author's are put in."""
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialised():
         return cls(**arguments)
+
+
+class Uninitialised(TorchFunctionMode):
+    """While this is open torch.nn.init does nothing: normal_ of a tensor without memory imports torch's compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Give back the tensor as it is, where it was to be initialised."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import weakref
 
+import numpy as np
 import onnx
 import pytest
 
@@ -51,3 +54,17 @@ def test_a_helper_s_name_is_not_hidden_by_a_variable():
     code = zoo.load(onnx.parser.parse_model(text), "torch").code
     assert "resize = resize(" not in code
     assert "= resize(x, [2, 3], scales=[2.0, 1.5]" in code
+
+
+def test_the_compiler_is_not_imported_before_somebody_compiles(tmp_path):
+    node = onnx.helper.make_node("Gather", ["table.weight", "x"], ["y"], name="/table/Gather")
+    x, y = (onnx.helper.make_tensor_value_info(n, t, s) for n, t, s in (("x", 7, ["n"]), ("y", 1, ["n", 3])))
+    table = onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "table.weight")
+    graph = onnx.helper.make_graph([node], "g", [x], [y], [table])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, producer_name="pytorch"), tmp_path / "m.onnx")
+    code = "import sys, zoo; print(zoo.load(sys.argv[1], 'torch'), 'torch._dynamo' in sys.modules)"
+    command = [sys.executable, "-c", code, str(tmp_path / "m.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    assert "Embedding(4, 3)" in done.stdout and done.stdout.endswith("False\n"), done.stdout

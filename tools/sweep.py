@@ -301,6 +301,11 @@ def keep(path: Path, rows: Mapping[str, Row], order: Sequence[str]) -> None:
     partial.replace(path)
 
 
+def _is_done(row: Row, checks: Sequence[str]) -> bool:
+    """Whether a model need not be tried again: it has all checks, or torch can't export it."""
+    return row["status"] == "not exported" or (row["status"] != "failed" and set(checks) <= set(row))
+
+
 def document(framework: str, family: str, rows: Sequence[Row], of: int) -> str:
     """The table of `rows`, out of a family of so many, and what stands outside it."""
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", family, "onnx"))
@@ -350,7 +355,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("framework")
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("--only", default="", metavar="REGEX", help="of models' names")
-    parser.add_argument("--resume", action="store_true", help="not those whose row has all checks already")
+    parser.add_argument("--resume", action="store_true", help="only those that failed or lack a check")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout-s", type=float, default=900, help="a model")
     parser.add_argument("--checks", nargs="*", default=CHECKS, choices=CHECKS, help="all of them take hours")
@@ -366,7 +371,7 @@ def main(given: Sequence[str] | None = None) -> int:
     order = [*recipes(asked.family)]
     path = asked.docs / f"{asked.framework}-{asked.family}.jsonl"
     rows = kept(path)
-    done = {n for n, row in rows.items() if "why" in row or set(asked.checks) <= set(row)} if asked.resume else set()
+    done = {name for name, row in rows.items() if asked.resume and _is_done(row, asked.checks)}
     names = [name for name in order if re.search(asked.only, name) and name not in done]
     asked.docs.mkdir(parents=True, exist_ok=True)
     for row in sweep(asked.framework, asked.family, names, asked.jobs, asked.timeout_s, asked.checks):

@@ -45,7 +45,12 @@ class Format:
 
 MODELS = (
     Format("keras-hdf5", "Keras 1 and 2, HDF5 with an architecture", (".h5", ".hdf5", ".keras"), "keras_hdf5"),
+    Format("keras-archive", "Keras 3, an archive with architecture and weights", (".keras",), "keras_archive"),
+    Format(
+        "keras-json", "Keras, the architecture as JSON beside a file of weights", (".json",), "keras_json", "weights"
+    ),
     Format("tflite", "TFLite (LiteRT)", (".tflite", ".lite"), "tflite"),
+    Format("torch-export", "torch.export's ExportedProgram", (".pt2",), "torch_export"),
     Format("mxnet", "MXNet and Gluon: a symbol, and its .params", (".json",), "mxnet", others="arrays"),
     Format("onnx", "ONNX", (".onnx",), "onnx"),  # the last to be asked: protobuf has no magic number
 )

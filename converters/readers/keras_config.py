@@ -12,6 +12,7 @@ from typing import Any
 
 MODELS = ("Model", "Functional", "Sequential")
 MAX_DEPTH = 32
+OPERATIONS = ("keras.src.ops", "keras.ops")  # modules of functions that stand among Keras 3's layers
 
 
 class Fault(Exception):
@@ -37,6 +38,7 @@ class Call:
 
     inputs: tuple[Ref, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    arguments: tuple[Any, ...] = ()  # in order, numbers and lists included, where a file states them so
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Layer:
     calls: tuple[Call, ...] = ()
     model: Model | None = None
     first_call: int = 0  # the number by which others refer to the first of `calls`
+    is_operation: bool = False  # a function of keras.ops and no layer
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.config:
@@ -150,21 +153,34 @@ def _layer(entry: Any, depth: int) -> Layer:
     if "registered_name" in entry and entry["registered_name"] not in (None, kind) and nested is None:
         raise Fault(f"layer {name!r} is of the user's class {str(entry['registered_name'])[:80]!r}", is_refusal=True)
     calls = tuple(_call(call) for call in entry.get("inbound_nodes") or ())
-    return Layer(kind, name, fields, calls, nested)
+    is_operation = str(entry.get("module", "")).startswith(OPERATIONS)
+    return Layer(f"ops.{kind}" if is_operation else kind, name, fields, calls, nested, is_operation=is_operation)
+
+
+def layer_of(entry: Any, name: str) -> Layer:
+    """A layer that stands in another's configuration: what is wrapped, or a cell. Raises Fault."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict | list):
+        raise Fault(f"layer {name!r} wraps no layer")
+    return _layer({**entry, "name": _own_name(entry, name), "inbound_nodes": []}, 1)
+
+
+def _own_name(entry: Mapping[str, Any], default: str) -> str:
+    config = entry["config"]
+    return str((config.get("name") if isinstance(config, dict) else None) or default)
 
 
 def _call(entry: Any) -> Call:
     if isinstance(entry, dict):  # Keras 3
         kwargs = {key: _value(value) for key, value in (entry.get("kwargs") or {}).items()}
         inputs = _value(entry.get("args", ()))
-        flat = tuple(ref for part in inputs for ref in (part if isinstance(part, tuple) else (part,)))
-        if not all(isinstance(ref, Ref) for ref in flat):
-            raise Fault("a layer is called on something that is no tensor", is_refusal=True)
-        return Call(flat, kwargs)
+        flat = (ref for part in inputs for ref in (part if isinstance(part, tuple) else (part,)))
+        return Call(tuple(ref for ref in flat if isinstance(ref, Ref)), kwargs, inputs)
     if not isinstance(entry, list):
         raise Fault("a call that is no list")
     refs: list[Ref] = []
     named: dict[str, Any] = {}
+    if entry and isinstance(entry[0], str):  # one tensor, without a list around it
+        entry = [entry]
     for item in entry:
         if not isinstance(item, list) or len(item) < 3:
             raise Fault("a call without its tensors")

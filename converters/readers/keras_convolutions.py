@@ -7,15 +7,48 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from zoo.converters.readers.keras_config import Fault, Layer
-from zoo.converters.readers.keras_graph import Builder, Laid, Shape, channels_shape
+from zoo.converters.readers.keras_graph import Builder, Laid, Shape, channels_shape, is_channels_first
 from zoo.converters.readers.keras_layers import Table, activate, numbers, one, window
 
 TABLE = layer = Table()
 
 
-def kernel(b: Builder, name: str, rank: int, perm: Sequence[int]) -> ir.Value:
+def kernel(b: Builder, name: str, layer: Layer, perm: Sequence[int]) -> ir.Value:
     """A kernel [*k, I, O] in the order of ONNX."""
-    return b.op("Transpose", b.weight(name, rank=rank), perm=list(perm))
+    n = len(perm) - 2
+    return b.op("Transpose", flipped(b, laid_kernel(b, name, layer, n)[0], n), perm=list(perm))
+
+
+def laid_kernel(b: Builder, name: str, layer: Layer, n: int) -> tuple[ir.Value, tuple[int, ...]]:
+    """A kernel and its sizes as [*k, I, O]. Keras 1 has it channels first where the layer has, and 1D ones as 2D."""
+    if b.origin.version >= (2, 0):
+        return b.weight(name, rank=n + 2), b.weight_shape(name, rank=n + 2)
+    if n == 1:
+        length, _, width, out = b.weight_shape(name, rank=4)
+        return b.op("Reshape", b.weight(name), b.ints(length, width, out)), (length, width, out)
+    value, sizes = b.weight(name, rank=n + 2), b.weight_shape(name, rank=n + 2)
+    if not is_channels_first(layer):
+        return value, sizes
+    perm = [*range(2, n + 2), 1, 0]
+    return b.op("Transpose", value, perm=perm), tuple(sizes[p] for p in perm)
+
+
+def flipped(b: Builder, value: ir.Value, n: int) -> ir.Value:
+    """A kernel [*k, I, O] as it slides: Theano turns it round, which is a convolution in the strict sense."""
+    if b.origin.backend != "theano":
+        return value
+    ends = b.ints(*[-((1 << 63) - 1)] * n)
+    return b.op("Slice", value, b.ints(*[-1] * n), ends, b.ints(*range(n)), b.ints(*[-1] * n))
+
+
+def cut(b: Builder, layer: Layer, y: ir.Value, kernel: Sequence[int], after: Sequence[int | None]) -> ir.Value:
+    """A window's output as far as it goes: Theano pads both sides alike, and cuts off what is more than SAME gives."""
+    if b.origin.backend != "theano" or layer.get("padding", "valid") != "same" or all(k % 2 for k in kernel):
+        return y
+    if any(n is None for n in after):
+        raise Fault(f"layer {layer.name!r}: even windows over free sizes on Theano", is_refusal=True)
+    n = len(kernel)
+    return b.op("Slice", y, b.ints(*[0] * n), b.ints(*(m or 0 for m in after)), b.ints(*range(2, n + 2)))
 
 
 def check_channels(layer: Layer, have: int | None, want: int) -> None:
@@ -39,14 +72,14 @@ def conv(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     """[N, ..., I] * kernel [*k, I / groups, O] + bias [O]."""
     x = one(inputs, layer)
     n = x.rank - 2
-    *sizes, width, out = b.weight_shape("kernel", rank=n + 2)
+    *sizes, width, out = laid_kernel(b, "kernel", layer, n)[1]
     shape, groups = channels_shape(x, layer), layer.get("groups", 1)
     if type(groups) is not int or groups < 1:
         raise Fault(f"layer {layer.name!r}: {str(groups)[:40]} groups")
     check_channels(layer, shape[1], width * groups)
     strides, dilations = numbers(layer.get("strides", 1), n), numbers(layer.get("dilation_rate", 1), n)
-    pads, after = window(layer, shape, sizes, strides, dilations)
-    moved = kernel(b, "kernel", n + 2, [n + 1, n, *range(n)])
+    pads, after = window(layer, shape, sizes, strides, dilations, b.origin.backend)
+    moved = kernel(b, "kernel", layer, [n + 1, n, *range(n)])
     y = b.op(
         "Conv",
         b.channels(x, layer),
@@ -58,6 +91,7 @@ def conv(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
         group=groups,
         **pads,
     )
+    y = cut(b, layer, y, sizes, after)
     return finish(b, layer, y, (shape[0], out, *after))
 
 
@@ -69,8 +103,8 @@ def _depthwise(b: Builder, layer: Layer, x: Laid, add: ir.Value | None) -> tuple
     shape = channels_shape(x, layer)
     check_channels(layer, shape[1], width)
     strides, dilations = numbers(layer.get("strides", 1), n), numbers(layer.get("dilation_rate", 1), n)
-    pads, after = window(layer, shape, sizes, strides, dilations)
-    moved = kernel(b, field, n + 2, [n, n + 1, *range(n)])
+    pads, after = window(layer, shape, sizes, strides, dilations, b.origin.backend)
+    moved = kernel(b, field, layer, [n, n + 1, *range(n)])
     y = b.op(
         "Conv",
         b.channels(x, layer),
@@ -100,7 +134,7 @@ def separable_conv(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     y, shape = _depthwise(b, layer, x, None)
     *_, width, out = b.weight_shape("pointwise_kernel", rank=n + 2)
     check_channels(layer, shape[1], width)
-    pointwise = b.op("Transpose", b.weight("pointwise_kernel"), perm=[n + 1, n, *range(n)])
+    pointwise = kernel(b, "pointwise_kernel", layer, [n + 1, n, *range(n)])
     y = b.op("Conv", y, pointwise, bias(b, layer), kernel_shape=[1] * n)
     return finish(b, layer, y, (shape[0], out, *shape[2:]))
 
@@ -128,17 +162,19 @@ def conv_transpose(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     else:
         many = [extra] * n if isinstance(extra, int) else list(extra)
         rest = [k - (k // 2 * 2 if padding == "same" else 0) + p for k, p in zip(spans, many, strict=True)]
-    cut = [max(k - r, 0) for k, r in zip(spans, rest, strict=True)]
+    is_half = b.origin.backend == "theano" and padding == "same"  # which begins at half a window, whatever the strides
+    before = [k // 2 if is_half else max(k - r, 0) // 2 for k, r in zip(spans, rest, strict=True)]
+    behind = [k - r - f for k, r, f in zip(spans, rest, before, strict=True)]
     y = b.op(
         "ConvTranspose",
         b.channels(x, layer),
-        kernel(b, "kernel", n + 2, [n + 1, n, *range(n)]),
+        kernel(b, "kernel", layer, [n + 1, n, *range(n)]),
         bias(b, layer),
         kernel_shape=sizes,
         strides=list(strides),
         dilations=list(dilations),
-        pads=[*(c // 2 for c in cut), *(c - c // 2 for c in cut)],
-        output_padding=[max(r - k, 0) for k, r in zip(spans, rest, strict=True)],
+        pads=[*before, *(max(c, 0) for c in behind)],
+        output_padding=[max(-c, 0) for c in behind],
     )
     after = [None if m is None else s * (m - 1) + r for m, s, r in zip(shape[2:], strides, rest, strict=True)]
     return finish(b, layer, y, (shape[0], out, *after))

@@ -8,8 +8,9 @@ transpose before and one behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ import onnx_ir as ir
 
 from zoo.converters.graph import MADE_BY, MODULES, PARAMETER, PATH, STORED_OPSET
 from zoo.converters.readers.keras_config import Call, Fault, Layer, Model, Ref
+from zoo.converters.readers.keras_weights import Found, Weights
 from zoo.converters.tensors import Tensor
 
 Shape = tuple[int | None, ...]
 BUFFERS = ("moving_mean", "moving_variance", "running_mean", "running_std")
+NOBODY = Layer("", "", {})
 MAX_CALLS = 100_000
 IR_VERSION = 11
 
@@ -33,6 +36,7 @@ class Laid:
     author: ir.Value | None = None
     moved: ir.Value | None = None  # [N, ..., C] as [N, C, ...]
     dtype: ir.DataType = ir.DataType.FLOAT
+    mask: ir.Value | None = None  # [N, T] of bool: which steps count
 
     @property
     def rank(self) -> int:
@@ -40,7 +44,7 @@ class Laid:
         return len(self.shape)
 
 
-Emit = Callable[["Builder", Layer, Sequence[Laid]], Laid]
+Emit = Callable[["Builder", Layer, Sequence[Laid]], Laid | Sequence[Laid]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +53,23 @@ class Origin:
 
     version: tuple[int, int]  # of Keras: major, minor
     backend: str
+    format: str = "keras-hdf5"
 
 
 class Builder:
     """Collects nodes and initializers. `path` is the layer being written, in the author's module tree."""
 
-    def __init__(self, table: Mapping[str, Emit], weights: Mapping[str, Tensor], origin: Origin) -> None:
+    def __init__(self, table: Mapping[str, Emit], weights: Weights, origin: Origin) -> None:
         self.table, self.weights, self.origin = table, weights, origin
+        self.arguments: tuple[Any, ...] = ()  # what the layer is called on, in order
+        self.given: dict[str, Any] = {}  # and by name
+        self.layer = NOBODY  # whose weights are asked for
+        self.inside: tuple[str, ...] = ()  # the objects in it that lead to those
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         self.modules: dict[str, str] = {}
         self.path: tuple[str, ...] = ()
-        self.calls = 0
+        self.calls, self.written = 0, 0
 
     def op(self, kind: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         """A node of one output."""
@@ -68,7 +77,8 @@ class Builder:
 
     def ops(self, kind: str, outputs: int, *inputs: ir.Value | None, **attributes: Any) -> Sequence[ir.Value]:
         """A node of several outputs."""
-        name = f"{'/'.join(self.path)}/{kind}_{len(self.nodes)}"
+        self.written += 1
+        name = f"{'/'.join(self.path)}/{kind}_{self.written}"
         values = [ir.Value(name=f"{name}:{i}" if outputs > 1 else name) for i in range(outputs)]
         given = {key: value for key, value in attributes.items() if value is not None}
         props = {PATH: ".".join(self.path)}
@@ -83,6 +93,15 @@ class Builder:
     def number(self, value: float) -> ir.Value:
         """A constant [] of float32."""
         return self._constant(np.array(value, np.float32), f"number_{float(value)!r}")
+
+    def index(self, number: int) -> ir.Value:
+        """A constant [] of int64."""
+        return self._constant(np.array(number, np.int64), f"index_{number}")
+
+    def constant(self, array: np.ndarray[Any, Any]) -> ir.Value:
+        """A constant of a few numbers."""
+        key = f"const_{array.dtype.name}_{'x'.join(map(str, array.shape))}_{array.tobytes().hex()}"
+        return self._constant(array, key if len(key) <= 64 else f"const_{len(self.initializers)}")
 
     def full(self, value: float, *shape: int) -> ir.Value:
         """A tensor of one value, which stays a node so that nobody takes it for weights."""
@@ -102,31 +121,41 @@ class Builder:
 
     def has_weight(self, *field: str) -> bool:
         """Whether the layer has a weight of that name."""
-        return len(self._named(field)) == 1
+        return len(self._found(field)) == 1
 
     def weight_shape(self, *field: str, rank: int | None = None) -> tuple[int, ...]:
         """Its shape."""
         return sizes(self._weight(field, rank)[1])
 
-    def _named(self, field: Sequence[str]) -> list[str]:
-        top, *inner = self.path
-        scope = [*inner[-1:], *field[:-1]]  # whether the models between stand in a name depends on Keras' version
-        found = [name for name in self.weights if name.startswith(f"{top}/") and _is_named(name, top, scope, field[-1])]
-        if len(found) > 1 and inner:
-            found = [name for name in found if set(inner) <= set(name.split("/"))]
-        return found
+    @contextmanager
+    def within(self, layer: Layer, *inside: str) -> Iterator[None]:
+        """Ask for the weights of a layer that stands inside this one."""
+        before = self.layer, self.inside
+        self.layer, self.inside = layer, (*self.inside, *inside)
+        yield
+        self.layer, self.inside = before
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[list[ir.Node]]:
+        """Write nodes into a list of their own, for the body of a loop."""
+        before, self.nodes = self.nodes, []
+        yield self.nodes
+        self.nodes = before
+
+    def _found(self, field: Sequence[str]) -> Found:
+        return self.weights.find(self.path, (*self.inside, *field[:-1]), field[-1], self.layer)
 
     def _weight(self, field: Sequence[str], rank: int | None) -> tuple[ir.Value, Tensor]:
-        found = self._named(field)
+        found = self._found(field)
         if len(found) != 1:
             what = "no weight" if not found else f"{len(found)} weights"
-            raise Fault(f"layer {'/'.join(self.path)!r} has {what} {'/'.join(field)!r}")
-        name, tensor = found[0], self.weights[found[0]]
+            raise Fault(f"layer {'/'.join(self.path)!r} has {what} {'/'.join((*self.inside, *field))!r}")
+        name, tensor = found[0]
         if rank is not None and len(tensor.shape) != rank:
             raise Fault(f"weight {name!r} has {len(tensor.shape)} axes, not {rank}")
         if name not in self.initializers:
             value = self.initializers[name] = _initializer(name, tensor)
-            value.metadata_props[PARAMETER] = "buffer" if _leaf(name) in BUFFERS else "parameter"
+            value.metadata_props[PARAMETER] = "buffer" if leaf(name) in BUFFERS else "parameter"
         return self.initializers[name], tensor
 
     def author(self, x: Laid) -> ir.Value:
@@ -153,6 +182,20 @@ class Builder:
             return Laid(tuple(shape), author=value)
         return Laid((shape[0], *shape[2:], shape[1]), moved=value)
 
+    def body(
+        self, nodes: list[ir.Node], inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], name: str
+    ) -> ir.Graph:
+        """Nodes that were written elsewhere as the body of a loop, whose outputs are its own and each once."""
+        values: list[ir.Value] = []
+        made = {value for node in nodes for value in node.outputs}
+        for value in outputs:
+            if value not in made or value in values:
+                copy = ir.Value(name=f"{value.name}/out_{len(values)}_{len(nodes)}")
+                nodes.append(ir.node("Identity", [value], outputs=[copy], name=copy.name))
+                value = copy
+            values.append(value)
+        return ir.Graph(inputs, values, nodes=nodes, name=name)
+
     def same(self, x: Laid, emit: Callable[[ir.Value], ir.Value]) -> Laid:
         """An element by element function, in the layout that is at hand."""
         if x.moved is not None:
@@ -170,7 +213,7 @@ def channels_shape(x: Laid, layer: Layer) -> Shape:
     return x.shape if is_channels_first(layer) or x.rank < 3 else (x.shape[0], x.shape[-1], *x.shape[1:-1])
 
 
-def build(model: Model, table: Mapping[str, Emit], weights: Mapping[str, Tensor], origin: Origin) -> ir.Model:
+def build(model: Model, table: Mapping[str, Emit], weights: Weights, origin: Origin) -> ir.Model:
     """The graph of a model with its weights. Raises Fault."""
     b = Builder(table, weights, origin)
     inputs = []
@@ -189,7 +232,7 @@ def build(model: Model, table: Mapping[str, Emit], weights: Mapping[str, Tensor]
         opset_imports={"": STORED_OPSET},
         name=model.name,
     )
-    made_by = {"format": "keras-hdf5", "keras": ".".join(map(str, origin.version))}
+    made_by = {"format": origin.format, "keras": ".".join(map(str, origin.version))}
     props = {MODULES: json.dumps({"": "keras.Model"} | b.modules), MADE_BY: json.dumps(made_by)}
     return ir.Model(graph, ir_version=IR_VERSION, producer_name="polyzoo", metadata_props=props)
 
@@ -207,7 +250,7 @@ def _walk(b: Builder, model: Model, inputs: Sequence[Laid], path: tuple[str, ...
     while pending:
         later: list[tuple[Layer, int, Call]] = []
         for item in pending:
-            needs = [*item[2].inputs, *(v for v in item[2].kwargs.values() if isinstance(v, Ref))]
+            needs = [*item[2].inputs, *(v for v in _flat(item[2].kwargs.values()) if isinstance(v, Ref))]
             known = all((ref.layer, ref.call) in made for ref in needs)
             if known:
                 layer, i, call = item
@@ -239,18 +282,81 @@ def _call(
     emit = b.table.get(layer.kind)
     if emit is None:
         raise Fault(f"layer {layer.name!r} of class {layer.kind!r}", is_refusal=True)
-    named = {key: _get(made, value) for key, value in call.kwargs.items() if isinstance(value, Ref)}
+    b.arguments = tuple(_resolved(made, value) for value in call.arguments)
+    b.given = {key: _resolved(made, value) for key, value in call.kwargs.items() if value not in (None, False, {})}
     allowed = ARGUMENTS.get(layer.kind, ())
-    given = [k for k, v in call.kwargs.items() if k not in (*allowed, "training") and v not in (None, False, {})]
-    if given:
+    given = [key for key in b.given if key not in (*allowed, "training", "mask")]
+    if given and layer.kind not in ANYTHING and not layer.is_operation:
         raise Fault(f"layer {layer.name!r} ({layer.kind}) is called with {given[0]!r}", is_refusal=True)
-    b.path = path
-    b.modules[".".join(path)] = f"keras.layers.{layer.kind}"
-    return [emit(b, layer, [*inputs, *(named[key] for key in allowed if key in named)])]
+    if not layer.is_operation and any(not isinstance(v, Laid) for v in _flat(b.arguments)):
+        raise Fault(f"layer {layer.name!r} ({layer.kind}) is called on something that is no tensor", is_refusal=True)
+    b.path, b.layer, b.inside = path, layer, ()
+    b.modules[".".join(path)] = f"keras.{'ops' if layer.is_operation else 'layers'}.{layer.kind.removeprefix('ops.')}"
+    inputs = [*_masked(inputs, b.given.get("mask")), *_flat(b.given.get(key) for key in ARGUMENTS.get(layer.kind, ()))]
+    outputs = emit(b, layer, inputs)
+    outputs = [outputs] if isinstance(outputs, Laid) else list(outputs)
+    if layer.kind in KEEPS_MASK and (mask := _kept_mask(b, inputs)) is not None:
+        outputs = [replace(x, mask=x.mask or mask) for x in outputs]
+    return outputs
+
+
+def _resolved(made: Mapping[tuple[str, int], Sequence[Laid]], value: Any) -> Any:
+    """An argument with the tensors that it refers to."""
+    if isinstance(value, Ref):
+        return _get(made, value)
+    return tuple(_resolved(made, part) for part in value) if isinstance(value, tuple) else value
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """The members of lists in lists; what is not given is left out."""
+    for value in values:
+        if isinstance(value, tuple):
+            yield from _flat(value)
+        elif value is not None:
+            yield value
+
+
+def _masked(inputs: Sequence[Laid], given: Any) -> list[Laid]:
+    """The inputs with the masks that a call states, which go before those that came with them."""
+    masks = given if isinstance(given, tuple) else [given] * len(inputs)
+    pairs = zip(inputs, [*masks, *[None] * len(inputs)], strict=False)
+    return [replace(x, mask=m.author) if isinstance(m, Laid) else x for x, m in pairs]
+
+
+def _kept_mask(b: Builder, inputs: Sequence[Laid]) -> ir.Value | None:
+    """The mask behind a layer that keeps it: of several inputs the steps that count in all."""
+    masks = [x.mask for x in inputs]
+    if not masks or any(mask is None for mask in masks):
+        return None
+    both = masks[0]
+    for mask in masks[1:]:
+        both = both if mask is both else b.op("And", both, mask)
+    return both
 
 
 # Tensors that a layer takes by name, in the order in which its function gets them.
-ARGUMENTS: dict[str, tuple[str, ...]] = {"MultiHeadAttention": ("value", "key")}
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "MultiHeadAttention": ("value", "key"),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "Bidirectional", "RNN", "ConvLSTM2D"), ("initial_state",)),
+}
+# Layers whose function looks at what they are called with by itself.
+ANYTHING = frozenset(("MultiHeadAttention", "Attention", "AdditiveAttention", "TFOpLambda", "SlicingOpLambda"))
+KEEPS_MASK = frozenset(
+    (
+        *(
+            "Activation",
+            "ActivityRegularization",
+            "Add",
+            "AlphaDropout",
+            "Average",
+            "BatchNormalization",
+            "Concatenate",
+        ),
+        *("Dense", "Dropout", "ELU", "GaussianDropout", "GaussianNoise", "LayerNormalization", "LeakyReLU", "Maximum"),
+        *("Minimum", "Multiply", "PReLU", "ReLU", "RMSNormalization", "Rescaling", "Softmax", "SpatialDropout1D"),
+        *("Subtract", "ThresholdedReLU", "TimeDistributed", "UnitNormalization", "MultiHeadAttention", "EinsumDense"),
+    )
+)
 
 
 def _input(layer: Layer) -> Laid:
@@ -286,14 +392,9 @@ def _initializer(name: str, tensor: Tensor) -> ir.Value:
     return ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
 
 
-def _leaf(name: str) -> str:
+def leaf(name: str) -> str:
+    """The last part of a weight's name."""
     return name.rpartition("/")[2].removesuffix(":0")
-
-
-def _is_named(name: str, top: str, scope: Sequence[str], leaf: str) -> bool:
-    """Does `tower/conv2d_1/kernel:0` name the `kernel` of `conv2d_1` in `tower`? Keras puts scopes between."""
-    parts = name.removeprefix(f"{top}/").split("/")[:-1]
-    return _leaf(name) == leaf and (not scope or parts[-len(scope) :] == list(scope))
 
 
 def _named_outputs(b: Builder, model: Model, outputs: Sequence[Laid]) -> list[ir.Value]:

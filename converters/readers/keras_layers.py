@@ -205,11 +205,10 @@ def dense(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
 def embedding(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     """Rows of `embeddings` [V, D] by integers [...]: [..., D]."""
     x = one(inputs, layer)
-    if layer.get("mask_zero", False):
-        raise Fault(f"layer {layer.name!r} makes a mask (mask_zero)", is_refusal=True)
     ids = b.op("Cast", b.author(x), to=ir.DataType.INT64)
     width = b.weight_shape("embeddings", rank=2)[1]
-    return Laid((*x.shape, width), author=b.op("Gather", b.weight("embeddings"), ids, axis=0))
+    mask = b.op("Not", b.op("Equal", ids, b.index(0))) if layer.get("mask_zero", False) else None
+    return Laid((*x.shape, width), author=b.op("Gather", b.weight("embeddings"), ids, axis=0), mask=mask)
 
 
 @layer("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2")
@@ -369,7 +368,12 @@ def same_pads(sizes: Sequence[int | None], kernel: Sequence[int], strides: Seque
 
 
 def window(
-    layer: Layer, shape: Shape, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+    layer: Layer,
+    shape: Shape,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    backend: str = "",
 ) -> tuple[dict[str, Any], list[int | None]]:
     """The attributes of a padding, and the spatial sizes behind a window that slides over [N, C, ...]."""
     sizes, padding = shape[2:], layer.get("padding", "valid")
@@ -378,6 +382,8 @@ def window(
         over = zip(sizes, spans, strides, strict=True)
         return {}, [None if n is None else max((n - k) // s + 1, 0) for n, k, s in over]
     after = [None if n is None else -(-n // s) for n, s in zip(sizes, strides, strict=True)]
+    if padding == "same" and backend == "theano":  # half of the window on both sides, whatever the strides
+        return {"pads": [k // 2 for k in spans] * 2}, after
     if padding == "same":
         pads = same_pads(sizes, spans, strides)
         return {"auto_pad": "SAME_UPPER"} if pads is None else {"pads": pads}, after
@@ -392,8 +398,33 @@ def _pool(b: Builder, layer: Layer, x: Laid, kind: str, **attributes: Any) -> La
     strides = numbers(layer.get("strides", list(kernel)), n)
     shape = channels_shape(x, layer)
     pads, sizes = window(layer, shape, kernel, strides, [1] * n)
+    if b.origin.backend == "theano" and layer.get("padding", "valid") == "same":
+        return _theano_pool(b, layer, x, kind, kernel, strides, sizes)
     y = b.op(kind, b.channels(x, layer), kernel_shape=list(kernel), strides=list(strides), **pads, **attributes)
     return b.from_channels(y, (*shape[:2], *sizes), layer)
+
+
+def _theano_pool(
+    b: Builder,
+    layer: Layer,
+    x: Laid,
+    kind: str,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    after: Sequence[int | None],
+) -> Laid:
+    """The same padding on both sides, and what is more than SAME gives cut off (keras/backend/theano_backend.py)."""
+    shape, n = channels_shape(x, layer), len(kernel)
+    if None in after:
+        raise Fault(f"layer {layer.name!r}: pooling of free sizes on Theano", is_refusal=True)
+    pads = [k - 2 if k > 2 and k % 2 else k - 1 for k in kernel]
+    value = b.channels(x, layer)
+    how: dict[str, Any] = {"kernel_shape": list(kernel), "strides": list(strides), "pads": pads * 2}
+    if kind == "AveragePool":
+        how["count_include_pad"] = 0
+    y = b.op(kind, value, **how)
+    y = b.op("Slice", y, b.ints(*[0] * n), b.ints(*(m or 0 for m in after)), b.ints(*range(2, n + 2)))
+    return b.from_channels(y, (*shape[:2], *after), layer)
 
 
 @layer("MaxPooling1D", "MaxPooling2D", "MaxPooling3D")
@@ -417,7 +448,14 @@ def _global(b: Builder, layer: Layer, x: Laid, kind: str) -> Laid:
 
 @layer("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
 def global_average_pooling(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
-    """The mean over the spatial axes: [N, ..., C] to [N, C]."""
+    """The mean over the spatial axes: [N, ..., C] to [N, C]; of a masked sequence over the steps that count."""
+    x = one(inputs, layer)
+    if x.mask is not None and x.rank == 3 and not is_channels_first(layer):
+        keep = int(bool(layer.get("keepdims", False)))
+        counts = b.op("Unsqueeze", b.op("Cast", x.mask, to=ir.DataType.FLOAT), b.ints(2))
+        total = b.op("ReduceSum", b.op("Mul", b.author(x), counts), b.ints(1), keepdims=keep)
+        y = b.op("Div", total, b.op("ReduceSum", counts, b.ints(1), keepdims=keep))
+        return Laid((x.shape[0], *([1] if keep else []), x.shape[2]), author=y)
     return _global(b, layer, one(inputs, layer), "ReduceMean")
 
 

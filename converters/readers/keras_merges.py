@@ -107,6 +107,17 @@ def dot(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     return Laid((left.shape[0], *kept), author=b.op("Squeeze", y, b.ints(*gone)) if gone else y)
 
 
+def cosine(b: Builder, inputs: Sequence[Laid]) -> Laid:
+    """Keras 1's merge by cosine of [N, D] tensors: [N, 1, 1]."""
+    if len(inputs) != 2 or any(x.rank != 2 for x in inputs):
+        raise Fault(f"a cosine of {[x.rank for x in inputs]} axes", is_refusal=True)
+    left, right = (b.author(x) for x in inputs)
+    over = b.op("Mul", *(b.op("ReduceSumSquare", v, b.ints(1), keepdims=1) for v in (left, right)))
+    inner = b.op("ReduceSum", b.op("Mul", left, right), b.ints(1), keepdims=1)
+    y = b.op("Div", inner, b.op("Sqrt", b.op("Max", over, b.number(1e-7))))
+    return Laid((inputs[0].shape[0], 1, 1), author=b.op("Unsqueeze", y, b.ints(1)))
+
+
 def _unit(b: Builder, value: ir.Value, axis: int) -> ir.Value:
     """A value over its length along an axis, as tf.nn.l2_normalize has it."""
     square = b.op("ReduceSumSquare", value, b.ints(axis), keepdims=1)

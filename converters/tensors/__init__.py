@@ -11,7 +11,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
-from zoo.converters.tensors import hdf5, mxnet, npy, npz, safetensors, sharded, torch_legacy, torch_tar, torch_zip
+from zoo.converters.tensors import (
+    hdf5,
+    keras_zip,
+    mxnet,
+    npy,
+    npz,
+    safetensors,
+    sharded,
+    torch_legacy,
+    torch_tar,
+    torch_zip,
+)
 from zoo.converters.tensors.mapped import Tensor
 from zoo.errors import BadInput, UnknownFormat
 
@@ -39,7 +50,10 @@ class Container(Protocol):
 
 
 # In the order in which they are asked; no two say yes to one file.
-CONTAINERS: tuple[Container, ...] = (safetensors, npz, torch_zip, torch_legacy, hdf5, npy, mxnet, torch_tar, sharded)
+CONTAINERS: tuple[Container, ...] = (
+    *(safetensors, keras_zip, npz, torch_zip, torch_legacy),
+    *(hdf5, npy, mxnet, torch_tar, sharded),
+)
 
 WRAPPERS = ("module.", "_orig_mod.")  # torch.nn.DataParallel and torch.compile
 

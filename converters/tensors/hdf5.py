@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyfive
@@ -66,7 +66,11 @@ def read(path: Path) -> dict[str, Tensor]:
     Of a whole Keras model the paths are those inside `model_weights`, so that a model and its weights file give the
     same names, and the optimizer's datasets are left out. Raises Malformed and Refused.
     """
-    file = map_file(path)
+    return read_mapped(map_file(path))
+
+
+def read_mapped(file: MappedFile) -> dict[str, Tensor]:
+    """The same of a file that is mapped, or stands in another one."""
     with opened(file) as root:
         group = root.get(KERAS_MODEL, root)
         return {name: _tensor(file, name, dataset) for name, dataset in _datasets(file, group)}
@@ -92,6 +96,23 @@ def _base_address(file: MappedFile) -> int:
     """What every address in the file counts from (HDF5 file format 3.0, II.A): of versions 0 and 1, and 2 and 3."""
     at = 24 if file.data[8:9] < b"\2" else 12
     return int.from_bytes(file.data[at : at + 8], "little")
+
+
+class Part:
+    """The bytes of a file that stands in another, to parse: slices are bytes, as a whole file's mapping has them."""
+
+    def __init__(self, data: Bytes) -> None:
+        self.view = data.data
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        return bytes(self.view[key]) if isinstance(key, slice) else self.view[key]
 
 
 class _Tape:

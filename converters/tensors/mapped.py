@@ -47,7 +47,7 @@ class MappedFile:
     """A file's bytes twice: `data` to parse (indexing gives int, slicing gives bytes), `array` to make views of."""
 
     path: Path
-    data: mmap.mmap | bytes
+    data: Any  # mmap, bytes, or whatever else gives bytes for a slice (hdf5.Part)
     array: Bytes
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """How native a converted Keras model is: the share of its floating-point work in Keras' own layers, and its transposes.
 
-    python benchmarks/nativity.py [--models resnet50,transformers/bert]
+    python benchmarks/nativity.py [--models resnet50,transformers/gpt2,zoo/minilm-l6]
 
 TensorFlow itself counts: the model is traced at batch 1, each node of the traced graph has its floating-point
 operations by TensorFlow's own statistics (an Einsum, which has none there, by its equation), and stands in the scope of
@@ -23,19 +23,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 MODELS = (
     *("resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "densenet121"),
-    *("regnet_y_400mf", "googlenet", "fcn_resnet50", "vit_b_16", "swin_t", "transformers/bert", "transformers/gpt2"),
+    *("regnet_y_400mf", "googlenet", "fcn_resnet50", "vit_b_16", "swin_t", "zoo/minilm-l6"),
 )
 
 
-def publish(name: str, folder: Path) -> tuple[Path, Any]:
-    """A publisher's weights, seeded random numbers in his file, and his graph; `family/name`, or torchvision's."""
+def publish(name: str, folder: Path) -> tuple[Any, Any]:
+    """Weights and graph: seeded random numbers in a publisher's file (`family/name`, torchvision by itself), or `zoo/name`."""
     import torch
     from families import build
 
     from zoo.architectures.make import export, weightless
     from zoo.converters.canonical import canonical
+    from zoo.loaders import architecture, resolve
 
     family, _, model = name.rpartition("/")
+    if family == "zoo":
+        return model, architecture(resolve(model))
     source = build(family or "torchvision", model)
     path = folder / f"{name.replace('/', '-')}.pth"
     torch.save(source.module.state_dict(), path)
@@ -47,7 +50,7 @@ def operations(native: Any) -> Counter[str]:
     import tensorflow as tf
     from tensorflow.python.framework import ops  # the statistics have no public name
 
-    free = {4: 224, 2: 128}  # pixels, tokens
+    free = {4: 224, 2: 64}  # pixels, tokens
     specs = [tf.TensorSpec([1, *(n or free[len(x.shape)] for n in x.shape[1:])], x.dtype) for x in native.inputs]
     graph = tf.function(lambda *inputs: native(list(inputs))).get_concrete_function(*specs).graph
     names = {layer.name for layer in native.layers}
@@ -67,11 +70,11 @@ def _einsum(node: Any) -> int:
     return 2 * math.prod(int(n) for n in sizes.values())
 
 
-def measure(name: str, path: Path, graph: Any) -> str:
+def measure(name: str, weights: Any, graph: Any) -> str:
     """A row of the table."""
     import zoo
 
-    native = zoo.load(path, "keras", architecture=graph)
+    native = zoo.load(weights, "keras", **({"architecture": graph} if isinstance(weights, Path) else {}))
     counted = operations(native)
     own = {layer.name for layer in native.layers if type(layer).__module__.startswith("keras.")}
     work = sum(counted.values())
@@ -104,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         published = [publish(name, Path(folder)) for name in names]  # torch's part, before TensorFlow is imported
         print("| model | GFLOP | in Keras' own layers | layers | transposes | where the rest is |")
         print("|---|--:|--:|--:|--:|---|")
-        for name, (path, graph) in zip(names, published, strict=True):
-            print(measure(name, path, graph), flush=True)
+        for name, (weights, graph) in zip(names, published, strict=True):
+            print(measure(name, weights, graph), flush=True)
     return 0
 
 

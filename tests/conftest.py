@@ -82,7 +82,8 @@ def only_the_groups_frameworks() -> Generator[None, None, None]:
     """A test of a run imports no framework of another."""
     yield
     foreign = OTHERS - ({"jax"} if GROUP == "tensorflow" else set())  # TensorFlow's own import takes JAX along
-    assert not GROUP or not foreign & sys.modules.keys(), "mark the test by its framework, or run it in a process"
+    found = sorted(foreign & sys.modules.keys()) if GROUP else []
+    assert [] == found, "mark the test by its framework, or run it in a process of its own"
 
 
 def _strict(report: Report) -> Report:

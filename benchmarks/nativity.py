@@ -28,7 +28,7 @@ MODELS = (
 
 
 def publish(name: str, folder: Path) -> tuple[Any, Any]:
-    """Weights and graph: seeded random numbers in a publisher's file (`family/name`, torchvision by itself), or `zoo/name`."""
+    """Weights and graph: seeded numbers in a publisher's file (`family/name`, or torchvision's), or `zoo/name`."""
     import torch
     from families import build
 

@@ -1,4 +1,4 @@
-"""If, Loop, Scan and SequenceMap: lax's own where jax traces their conditions, Python's where they are known.
+"""If, Loop, Scan, SequenceMap and Gradient: lax's own where jax traces their conditions, Python's where they are known.
 
 A body whose state keeps its shapes becomes lax.scan or lax.while_loop. One whose shapes change, or that reads sizes
 from its state, is unrolled; how often it runs has to be known then.
@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from jax import lax
 
+from zoo.converters.graph import DOMAIN
 from zoo.converters.writers.driver import Body
 from zoo.converters.writers.jax import lowers
 from zoo.converters.writers.jax.trace import Untraceable, is_known
@@ -251,6 +252,14 @@ def _rows(x: Value, axis: int, backward: bool) -> Value:
 
 def _flip(x: Value, axis: int) -> Value:
     return (np if isinstance(x, np.ndarray) else jnp).flip(x, axis)
+
+
+@lowers("Gradient", DOMAIN)
+def gradient(w: Any, *inputs: Value, body: Body) -> Value:
+    """The derivatives of the body's output, added up, by the first of its inputs: one for each output of the node."""
+    run, n = w.body(body), len(w.node.outputs)
+    y, backward = jax.vjp(lambda *by: w.array(run(*by, *inputs[n:])[0]), *inputs[:n])
+    return backward(jnp.ones_like(y))
 
 
 @lowers("SequenceMap")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import pytest
 
 import zoo
@@ -160,3 +161,17 @@ def test_weights_that_a_body_reads_are_params_with_gradients():
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     slope = jax.jit(jax.grad(lambda params: apply(params, x).sum()))(params)
     np.testing.assert_allclose(slope["cell"]["scale"], x.sum(0))
+
+
+def test_a_gradient_in_the_graph_is_jaxs_own():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 23, "ai.onnx.preview.training" : 1]>
+        agraph (float[3] a, float[3] b) => (float[3] by_a) {
+          c = Mul (a, a)
+          d = Mul (c, b)
+          by_a = ai.onnx.preview.training.Gradient <xs = ["a"], zs = ["b"], y = "d"> (a, b)
+        }"""
+    )
+    a, b = np.arange(3, dtype=np.float32), np.full(3, 0.5, np.float32)
+    apply, params = zoo.load(model, framework="jax")
+    np.testing.assert_allclose(jax.jit(apply)(params, (a, b)), 2 * a * b)

@@ -34,7 +34,7 @@ MAX_SYMBOL_BYTES = 32 << 20
 def sniff(path: Path, head: bytes) -> bool:
     """Is it JSON that begins with a symbol's nodes?"""
     words = head.lstrip()
-    return words[:1] == b"{" and b'"nodes"' in words[:64] and b'"op"' in words and b'"inputs"' in words + b'"inputs"'
+    return words[:1] == b"{" and b'"nodes"' in words[:64] and b'"op"' in words
 
 
 def read(path: Path, *others: Path) -> ir.Model:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from zoo.converters.readers.keras_config import Layer, Model
 from zoo.converters.tensors import Tensor
+from zoo.converters.tensors.tf_bundle import Checkpoint
 
 Found = list[tuple[str, Tensor]]
 # The order in which a layer makes its variables, which is how Keras 3 numbers them
@@ -201,6 +202,7 @@ class Tracked:
         self.tensors = tensors
         self.plain = {name.removesuffix(self.SUFFIX): name for name in tensors}
         self.root = ""
+        self.is_newer = any("/_operations/" in f"/{name}" for name in self.plain)  # Keras 3's way
         for root in ("model/", ""):
             if any(re.match(f"{root}(layer_with_weights-0|_operations|layer-)", name) for name in self.plain):
                 self.root = root
@@ -217,9 +219,9 @@ class Tracked:
         number, operation = 0, 0
         for i, layer in enumerate(model.layers.values()):
             place = f"{prefix}layer-{i}/"
-            if any(name.startswith(f"{prefix}_operations/") for name in self.plain):
+            if self.is_newer:
                 place, operation = f"{prefix}_operations/{operation}/", operation + 1
-            elif layer.kind in WITH_WEIGHTS or layer.model is not None and _has_weights(layer.model):
+            elif _has_weights(layer):
                 place, number = f"{prefix}layer_with_weights-{number}/", number + 1
             self.places[(*path, layer.name)] = place
             if layer.model is not None:
@@ -231,21 +233,15 @@ class Tracked:
         parts = [f"_{part}_dense" if layer.kind == "MultiHeadAttention" and part in HEADS else part for part in inside]
         tail = "/".join("_output_dense" if part == "_attention_output_dense" else part for part in parts)
         base = f"{place}{tail}/" if tail else place
-        number = numbered(inside, field, layer)
-        names = [f"{base}{field}", f"{base}_kernel" if field == "kernel" else ""]
-        if number is not None:
-            names += [f"{base}_trainable_variables/{number}", f"{base}variables/{number}"]
-            trained = [
-                f for f in ORDERS.get(layer.kind, ()) if not f.startswith("moving_") and _is_made_or_plain(f, layer)
-            ]
-            if field.startswith("moving_"):
-                names.append(f"{base}_non_trainable_variables/{number - len(trained)}")
-        found = [self.plain[name] for name in names if name in self.plain]
-        return [(name, self.tensors[name]) for name in found[:1]]
+        names = [self._name(f"{base}{prefix}{field}") for prefix in ("", "_")]
+        return [(name, self.tensors[name]) for name in names if name is not None][:1]
 
-
-def _is_made_or_plain(field: str, layer: Layer) -> bool:
-    return field not in OPTIONS or _is_made(field, layer)
+    def _name(self, path: str) -> str | None:
+        """The name of what attributes lead to: as they say, or under the first path that the file found it by."""
+        if path in self.plain:
+            return self.plain[path]
+        name = self.tensors.key(path) if isinstance(self.tensors, Checkpoint) else None
+        return name if name in self.tensors else None
 
 
 WITH_WEIGHTS = frozenset(
@@ -258,7 +254,8 @@ WITH_WEIGHTS = frozenset(
 )
 
 
-def _has_weights(model: Model) -> bool:
-    return any(
-        layer.kind in WITH_WEIGHTS or layer.model and _has_weights(layer.model) for layer in model.layers.values()
-    )
+def _has_weights(layer: Layer) -> bool:
+    if layer.model is not None:
+        return any(map(_has_weights, layer.model.layers.values()))
+    inner = layer.config.get("layer")
+    return layer.kind in WITH_WEIGHTS or isinstance(inner, dict) and inner.get("class_name") in WITH_WEIGHTS

@@ -19,6 +19,7 @@ from zoo.converters.tensors import (
     npz,
     safetensors,
     sharded,
+    tf_bundle,
     torch_legacy,
     torch_tar,
     torch_zip,
@@ -52,7 +53,7 @@ class Container(Protocol):
 # In the order in which they are asked; no two say yes to one file.
 CONTAINERS: tuple[Container, ...] = (
     *(safetensors, keras_zip, npz, torch_zip, torch_legacy),
-    *(hdf5, npy, mxnet, torch_tar, sharded),
+    *(hdf5, npy, mxnet, tf_bundle, torch_tar, sharded),
 )
 
 WRAPPERS = ("module.", "_orig_mod.")  # torch.nn.DataParallel and torch.compile

@@ -181,6 +181,33 @@ def _torch_source(model: Model, path: Path, asked: Asked) -> tuple[str, Agreemen
     return said, _accepted(_expected(source(model), given), got, model, bound, None)
 
 
+def _jax_source(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    return _plain_source(model, path, asked, "jax")
+
+
+def _keras_source(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    return _plain_source(model, path, asked, "keras")
+
+
+def _plain_source(model: Model, path: Path, asked: Asked, framework: str) -> tuple[str, Agreement | None]:
+    """A folder that its framework's source writes and runs."""
+    from zoo.converters.frameworks import framework as find
+    from zoo.converters.whole import specs_of
+
+    if asked.dtype is not None:
+        raise UsageError(f"a {framework} source is of its author's dtype: leave dtype= out")
+    saving = find(framework).module("source")
+    bound = canonical_of(model, framework, "source")
+    inputs, outputs = specs_of(bound)
+    given, _ = _examples(model, bound, None)
+    saving.save(path, bound, inputs, given, _about(model, f"{framework}-source"))
+    if not asked.check:
+        return "not checked", None
+    got = dict(zip([o.name for o in outputs], saving.run(path, inputs, given), strict=True))
+    said = "model.py in a process of its own, and ONNX Runtime"
+    return said, _accepted(_expected(source(model), given), got, model, bound, None)
+
+
 def _about(model: Model, to: str) -> str:
     """Whose model it is, under which licence, and what wrote it down."""
     from zoo.converters.save import MADE_BY
@@ -305,6 +332,8 @@ WRITERS = {
     "safetensors": _safetensors,
     "torch": _torch,
     "torch-source": _torch_source,
+    "keras-source": _keras_source,
+    "jax-source": _jax_source,
     "keras": _keras,
     "h5": _keras,
     "saved-model": _saved_model,
@@ -364,9 +393,11 @@ def _accepted(
     dtypes = (dtype or "float32", main_dtype(bound).numpy().name)
     agreement = compare(expected, got, dtype=max(dtypes, key=TOLERANCES.__getitem__))
     if not agreement.agrees:
+        step = "`zoo verify` compares the frameworks."
+        step = "With dtype int8-dynamic the weights alone have 8 bits." if dtype == "int8" else step
         raise Disagreement(
             f"{model.name}: the written model differs by {agreement.mean_relative or agreement.max_relative:.1e}, "
             f"more than {agreement.tolerance:.0e}",
-            hint="Nothing was written. `zoo verify` compares the frameworks.",
+            hint=f"Nothing was written. {step}",
         )
     return agreement

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.converters.runner import Array
+from zoo.converters.writers.tensorflow.browser import CONVERTER, VERSION, lacking
 from zoo.converters.writers.tensorflow.module import Module, Source
 from zoo.converters.writers.tensorflow.runner import from_numpy, to_numpy
 from zoo.errors import HubError, UsageError
@@ -31,11 +32,20 @@ def saved_model(module: Module, folder: Path, about: str) -> None:
 
 
 def _shown(module: Module) -> str:
-    """How the folder is opened, and what it takes."""
+    """How the folder is opened, what it takes and gives, and whether TensorFlow.js has what it is made of."""
     inputs = [f"    {spec.name}: {spec.dtype.name} {list(spec.shape)}" for spec in module.specs()]
     outputs = [f"    {name}" for name in module.source.program.outputs]
-    lines = ["    model = tf.saved_model.load(FOLDER)", "    model(*inputs), model(*inputs, training=True)"]
-    return "\n".join([*lines, "", "Inputs:", "", *inputs, "", "Outputs:", "", *outputs, ""])
+    lines = [
+        "    model = tf.saved_model.load(FOLDER)",
+        "    model(*inputs), model(*inputs, training=True)",
+        '    model.signatures["serving_default"](**inputs)',
+    ]
+    lines += ["", "Inputs:", "", *inputs, "", "Outputs:", "", *outputs, ""]
+    if lacks := lacking(module.serving()):
+        lines += [f"TensorFlow.js {VERSION} lacks {', '.join(lacks)}.", ""]
+    else:
+        lines += [f"In TensorFlow.js ({VERSION} has all of its operators):", "", f"    {CONVERTER} FOLDER OUT", ""]
+    return "\n".join(lines)
 
 
 def run_saved_model(folder: Path, source: Source, feeds: Feeds) -> dict[str, Array]:

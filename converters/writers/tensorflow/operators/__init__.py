@@ -2,6 +2,7 @@
 
 from zoo.converters.writers.keras import operators  # noqa: F401 - fills the table that this one falls back on
 from zoo.converters.writers.tensorflow.operators import (  # noqa: F401 - each fills the table
+    activation,
     control_flow,
     convolution,
     indexing,

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo.converters.writers.tensorflow import save
+from zoo.converters.writers.tensorflow import browser, save
 from zoo.converters.writers.tensorflow.writer import tensors
 from zoo.errors import BadInput, HubError, UsageError
 
@@ -100,7 +100,31 @@ def test_convert_writes_and_checks_a_saved_model(file, tmp_path):
     assert made.checked == "tf.saved_model.load and ONNX Runtime"
     assert made.agreement.agrees
     assert "serving_default" in tf.saved_model.load(str(tmp_path / "saved")).signatures
-    assert "Written by polyzoo" in (tmp_path / "saved" / "README.md").read_text()
+    said = (tmp_path / "saved" / "README.md").read_text()
+    assert "Written by polyzoo" in said
+    assert "    x: float32 [None, None, None, 3]\n" in said
+    assert "tensorflowjs_converter --input_format=tf_saved_model" in said
+
+
+def test_what_tensorflowjs_has_of_a_frozen_signature_is_what_the_folder_says(pictures, tmp_path):
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    from tests.converters.writers.tensorflow.conftest import parsed
+
+    for number, (model, lacks) in enumerate(
+        [
+            (pictures, []),
+            (parsed("agraph (float[N] x) => (float[N] y) { y = Gelu (x) }"), []),
+            (parsed("agraph (float[N, M, M] x) => (float[N] y) { y = Det (x) }"), ["MatrixDeterminant"]),
+        ]
+    ):
+        module = zoo.load(model, framework="tensorflow")
+        assert browser.lacking(module.serving()) == lacks
+        folder = tmp_path / str(number)
+        save.saved_model(module, folder, "")
+        loaded = tf.saved_model.load(str(folder))
+        frozen = convert_variables_to_constants_v2(loaded.signatures["serving_default"])
+        assert {node.op for node in frozen.graph.as_graph_def().node} - browser.OPERATORS == set(lacks)
 
 
 @pytest.mark.parametrize("dtype", [None, "float16", "int8-dynamic"])

@@ -50,6 +50,7 @@ MODELS = (
         "keras-json", "Keras, the architecture as JSON beside a file of weights", (".json",), "keras_json", "weights"
     ),
     Format("tflite", "TFLite (LiteRT)", (".tflite", ".lite"), "tflite"),
+    Format("torchscript", "TorchScript (torch.jit.save)", (".pt", ".ts"), "torchscript"),
     Format("torch-export", "torch.export's ExportedProgram", (".pt2",), "torch_export"),
     Format("mxnet", "MXNet and Gluon: a symbol, and its .params", (".json",), "mxnet", others="arrays"),
     Format("onnx", "ONNX", (".onnx",), "onnx"),  # the last to be asked: protobuf has no magic number
@@ -124,8 +125,18 @@ TARGETS: Mapping[str, Target] = {
         Target("keras", "Keras 3: a model that opens with `import zoo`, on each of its backends", (".keras",)),
         Target("h5", "Keras 3: the same as HDF5", (".h5", ".hdf5")),
         Target(
+            "keras-source",
+            "a folder of plain Keras: model.py, and its weights",
+            files=("model.py", "model.safetensors", "constants.safetensors"),
+        ),
+        Target(
+            "jax-source",
+            "a folder of plain JAX: model.py, and its weights",
+            files=("model.py", "model.safetensors", "constants.safetensors"),
+        ),
+        Target(
             "saved-model",
-            "a folder that TensorFlow opens: tf.saved_model.load, TensorFlow Serving",
+            "a folder that TensorFlow, its Serving and tensorflowjs_converter open",
             files=("README.md", "saved_model.pb", "fingerprint.pb", "variables", "assets"),
         ),
         Target("stablehlo", "StableHLO: a program with its weights, as jax.export writes it", (".stablehlo",)),

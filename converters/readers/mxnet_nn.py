@@ -106,7 +106,9 @@ def fully_connected(op: Scribe, p: Params, x: ir.Value, weight: ir.Value, bias: 
     """
     bias = None if p.flag("no_bias") else bias
     if p.flag("flatten", True):
-        flat = x if op.rank(x, 2) == 2 else op.Flatten(x, axis=1)
+        if op.is_input(x):
+            op.learn(x, 2)
+        flat = x if x.shape is not None and len(x.shape) == 2 else op.Flatten(x, axis=1)
         return op.Gemm(flat, weight, bias, transB=1)
     made = op.MatMul(x, op.Transpose(weight, perm=[1, 0]))
     return made if bias is None else op.Add(made, bias)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from zoo.converters.readers.adaptive import adaptive
 from zoo.converters.readers.mxnet_graph import lowers
 from zoo.converters.readers.mxnet_symbol import Params
 from zoo.converters.readers.scribe import Fault, Scribe
@@ -35,36 +35,9 @@ def bilinear_resize(op: Scribe, p: Params, x: ir.Value, like: ir.Value | None = 
 @lowers("_contrib_AdaptiveAvgPooling2D")
 def adaptive_pooling(op: Scribe, p: Params, x: ir.Value) -> Any:
     """Means of as many regions as asked for; [N, C, 1, 1] by default."""
-    op.learn(x, 4)
     size = p.ints("output_size", (1,))
     size = size * 2 if len(size) == 1 else size
-    if tuple(size) == (1, 1):
-        return op.GlobalAveragePool(x)
     return adaptive(op, x, size, "ReduceMean")
-
-
-def adaptive(op: Scribe, x: ir.Value, size: tuple[int, ...], kind: str) -> ir.Value:
-    """Region i of n over an axis of L goes from floor(i L / n) to ceil((i + 1) L / n); the sizes have to be known.
-
-    A pooling where all regions of an axis are alike, else a reduction of each.
-    """
-    spatial = op.sizes_of(x)[2:]
-    if len(spatial) != len(size) or any(n is None for n in spatial):
-        raise Fault("adaptive pooling of an input of free size", is_refusal=True)
-    lengths = [n for n in spatial if n is not None]
-    if all(length % n == 0 for length, n in zip(lengths, size, strict=True)):
-        kernel = [length // n for length, n in zip(lengths, size, strict=True)]
-        pool = op.MaxPool if kind == "ReduceMax" else op.AveragePool
-        return pool(x, kernel_shape=kernel, strides=kernel)  # type: ignore[no-any-return]
-    axes = op.const(list(range(2, 2 + len(size))))
-    regions = []
-    for place in product(*(range(n) for n in size)):
-        begin = [i * length // n for i, length, n in zip(place, lengths, size, strict=True)]
-        end = [-(-(i + 1) * length // n) for i, length, n in zip(place, lengths, size, strict=True)]
-        part = op.Slice(x, op.const(begin), op.const(end), axes)
-        regions.append(getattr(op, kind)(part, axes, keepdims=0))
-    stacked = op.Concat(*(op.Unsqueeze(region, op.const([2])) for region in regions), axis=2)
-    return op.reshape(stacked, [0, 0, *size])
 
 
 @lowers("GridGenerator")

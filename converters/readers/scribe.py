@@ -22,12 +22,19 @@ IR_VERSION = 11
 MAX_NODES = 200_000
 MAX_KNOWN = 4096  # elements of a constant that inference looks at
 MAX_CONSTANT_BYTES = 64 << 20  # of constants that a reader makes up, all together
-RANKS = (4, 3, 2, 5, 1)  # pictures, sequences, rows, videos, vectors
+# What is tried where nothing tells a rank: what convolves says that it is a picture, so sequences and rows are left.
+RANKS = (3, 4, 2, 5, 1)
+INDEX_RANKS = (2, 1, 3, 4)  # of what picks rows of an embedding: [N, T] most often
 MAX_TRIALS = 40
 # Operators whose first input has the rank of their output: what is learned of one is true of the other.
 RANK_KEEPERS = frozenset(
     ("Abs", "Cast", "Clip", "Dropout", "Exp", "Identity", "Log", "LogSoftmax", "Neg", "Not", "Pow", "Relu", "Sigmoid")
     + ("Slice", "Softmax", "Sqrt", "Tanh", "Transpose", "Elu", "Gelu", "LeakyRelu", "Pad", "Selu", "HardSigmoid")
+)
+# Operators whose output is made of their first input's numbers, in its dtype.
+MOVERS = frozenset(
+    ("Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Tile")
+    + ("Transpose", "Unsqueeze")
 )
 
 
@@ -50,9 +57,9 @@ class Learned(Exception):
 class UnknownRank(Fault):
     """An operator has to know an input's rank, and neither the file nor another operator tells it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, likely: int | None = None) -> None:
         super().__init__(f"the number of axes of input {name!r} is not stated, and nothing tells it", is_refusal=True)
-        self.name = name
+        self.name, self.likely = name, likely
 
 
 class Facts:
@@ -77,7 +84,7 @@ def with_facts(
 ) -> ir.Model:
     """The model that `build` makes once all that it learns of its inputs is known. Raises Fault.
 
-    A rank that an operator needs and nothing tells is the first of RANKS with which every operator fits.
+    A rank that an operator needs and nothing tells is the first of those likely with which every operator fits.
     """
     facts, left = facts or Facts(), left or [MAX_TRIALS]
     while True:
@@ -89,7 +96,7 @@ def with_facts(
         except UnknownRank as unknown:
             if unknown.name in facts.ranks:
                 raise
-            for rank in RANKS:
+            for rank in _ranks(unknown, facts):
                 left[0] -= 1
                 try:
                     return with_facts(build, Facts(facts.ranks | {unknown.name: rank}, facts.dtypes), left)
@@ -97,6 +104,12 @@ def with_facts(
                     if left[0] <= 0:
                         raise
             raise
+
+
+def _ranks(unknown: UnknownRank, facts: Facts) -> list[int]:
+    """The ranks to try, the likeliest first."""
+    ranks = INDEX_RANKS if facts.dtypes.get(unknown.name) == ir.DataType.INT64 else RANKS
+    return sorted(ranks, key=lambda rank: rank != unknown.likely)
 
 
 class Scribe(Builder):
@@ -229,15 +242,17 @@ class Scribe(Builder):
             return held.numpy()
         return None
 
-    def rank(self, value: ir.Value, guess: int | None = None) -> int:
-        """How many axes a value has. Raises Learned where `guess` tells it of an input, else Fault."""
+    def rank(self, value: ir.Value, guess: int | None = None, *, likely: int | None = None) -> int:
+        """How many axes a value has. Raises Learned where `guess` tells it of an input, else Fault.
+
+        `likely` is only the first that is tried.
+        """
         if value.shape is not None:
             return len(value.shape)
         if guess is not None:
             self.learn(value, guess)
             return guess
-        if (source := self._source(value)) is not None:
-            raise UnknownRank(source.name or "")
+        self._blame(value, likely)
         raise Fault(f"the number of axes of {value.name!r} is not known", is_refusal=True)
 
     def learn(self, value: ir.Value, rank: int) -> None:
@@ -245,17 +260,42 @@ class Scribe(Builder):
         if value.shape is None:
             if (source := self._source(value)) is not None:
                 raise Learned(source.name or "", rank=rank)
+            self._blame(value)
             self.state(value, [None] * rank)
 
+    def _blame(self, value: ir.Value, likely: int | None = None) -> None:
+        """Raise UnknownRank for an input of unknown rank that a value comes from, if there is one."""
+        seen, pending = {value}, [value]
+        while pending:
+            value = pending.pop()
+            if self.is_input(value) and value.shape is None:
+                raise UnknownRank(value.name or "", likely)
+            node = value.producer()
+            for other in node.inputs if node is not None else ():
+                if other is not None and other not in seen:
+                    seen.add(other)
+                    pending.append(other)
+
+    def is_input(self, value: ir.Value) -> bool:
+        """Whether it is what the user gives."""
+        return value.name in self.inputs and self.inputs[value.name] is value
+
     def learn_dtype(self, value: ir.Value, dtype: ir.DataType) -> None:
-        """Note an input's dtype, where it is the input itself that is given to an operator."""
-        if value.name in self.inputs and value.dtype != dtype:
-            raise Learned(value.name or "", dtype=dtype)
+        """Note an input's dtype, where an operator is given the input itself, or its numbers in another shape."""
+        for _ in range(64):
+            if self.is_input(value):
+                if value.dtype != dtype:
+                    raise Learned(value.name or "", dtype=dtype)
+                return
+            node = value.producer()
+            if node is None or node.op_type not in MOVERS or node.inputs[0] is None:
+                return
+            value = node.inputs[0]
 
     def _source(self, value: ir.Value) -> ir.Value | None:
         """The input of unknown rank whose rank a value has, if it is one."""
         for _ in range(64):
-            if value.name in self.inputs and self.inputs[value.name] is value:
+            if self.is_input(value):
                 return value
             node = value.producer()
             if node is None:
@@ -276,12 +316,11 @@ class Scribe(Builder):
 
     def size(self, value: ir.Value, axis: int) -> ir.Value:
         """One size of a value, as a tensor [1]."""
-        n = self.rank(value)
-        axis = axis % n if n else 0
-        known = self.sizes_of(value)[axis]
-        if known is not None:
-            return self.const([known])
-        return self.Shape(value, start=axis, end=axis + 1)  # type: ignore[no-any-return]
+        if value.shape is not None:
+            known = value.shape[axis]
+            if isinstance(known, int):
+                return self.const([known])
+        return self.Shape(value, start=axis, end=axis + 1 if axis != -1 else None)  # type: ignore[no-any-return]
 
     def vector(self, entries: Sequence[int | ir.Value]) -> ir.Value:
         """A shape or the like out of numbers and of tensors [1]."""

@@ -47,19 +47,23 @@ def read(path: Path) -> dict[str, Tensor]:
     prefix = pickles[0].removesuffix("data.pkl")
     if any(name.startswith(f"{prefix}code/") for name in members):
         raise Refused(path, "a TorchScript archive: it holds a program, and its weights under the program's names")
-    pickle = members[pickles[0]]
-    storages = _Storages(file, members, prefix)
-    rules = Rules("torch pickle", refusal, CALLS, storages)
+    rules = Rules("torch pickle", refusal, CALLS, Storages(file, members, prefix))
+    return torch_state.weights(path, unpickled(file, members[pickles[0]], rules))
+
+
+def unpickled(file: MappedFile, pickle: archive.Member, rules: Rules) -> Value:
+    """What a member of an archive holds, by the rules given. Raises Malformed or Refused."""
     base = 0 if pickle.is_deflated else pickle.offset
-    value = Machine(path, archive.content(file, pickle, MAX_PICKLE_BYTES), rules, base=base).load()
-    return torch_state.weights(path, value)
+    return Machine(file.path, archive.content(file, pickle, MAX_PICKLE_BYTES), rules, base=base).load()
 
 
-class _Storages:
-    """The storages of an archive, by key; called with a persistent id."""
+class Storages:
+    """The storages of an archive, by key; called with a persistent id. They lie in `folder` behind the prefix."""
 
-    def __init__(self, file: MappedFile, members: dict[str, archive.Member], prefix: str) -> None:
-        self.file, self.members, self.prefix = file, members, prefix
+    def __init__(
+        self, file: MappedFile, members: dict[str, archive.Member], prefix: str, folder: str = "data/"
+    ) -> None:
+        self.file, self.members, self.prefix, self.folder = file, members, prefix, folder
         self.made: dict[tuple[str, DType, int], Storage] = {}
         order = members.get(f"{prefix}byteorder")
         text = archive.content(file, order, 16) if order else b"little"
@@ -68,6 +72,7 @@ class _Storages:
         self.is_big_endian = text == b"big"
 
     def __call__(self, pid: Value) -> Storage:
+        """The storage that ("storage", class, key, location, count) names. Raises ValueError, Malformed."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             raise ValueError("a persistent id that is no storage")
         _, cls, key, _, numel = pid[:5]
@@ -77,7 +82,7 @@ class _Storages:
         if (made := self.made.get((key, dtype, numel))) is not None:
             return made
         storage = Storage(key, dtype, numel, is_big_endian=self.is_big_endian)
-        member = self.members.get(f"{self.prefix}data/{key}")
+        member = self.members.get(f"{self.prefix}{self.folder}{key}")
         if member is None and numel:
             raise Malformed(self.file.path, f"torch archive: storage {quoted(key)} is not in it")
         if member is not None:

@@ -197,13 +197,9 @@ def _product(node: ir.Node) -> Projection | None:
         return None
     x, weight, *more = node.inputs
     bias = more[0] if more else None
-    if (
-        x is None
-        or len(dims(x) or ()) != 3
-        or weight is None
-        or not is_parameter(weight)
-        or len(weight.shape or ()) != 2
-    ):
+    if x is None or len(dims(x) or ()) != 3 or weight is None:
+        return None
+    if not is_parameter(weight) or len(weight.shape or ()) != 2:
         return None
     return Projection(weight, is_linear, bias, (node,)) if bias is None or _is_vector(bias) else None
 

@@ -282,12 +282,15 @@ def weights(path: str | PathLike[str]) -> Mapping[str, Tensor]:
     return tensors.read(Path(fspath(path)).expanduser())
 
 
-def canonical_of(model: Model, framework: str) -> ir.Model:
-    """The bound graph in canonical form and fused, checked to have lowerings before anything is fetched."""
+def canonical_of(model: Model, framework: str, part: str = "writer") -> ir.Model:
+    """The bound graph in canonical form and fused, checked to have lowerings before anything is fetched.
+
+    `part` is the module of the framework's whose lowerings they are: the writer's, or those of its source.
+    """
     from zoo.converters.frameworks import framework as find
     from zoo.converters.whole import lowered, prepared
 
-    lowers = find(framework).module("writer").lowers
+    lowers = find(framework).module(part).lowers
     if model.entry is not None and model.entry.architecture is not None and not _is_stored(default_store(), model):
         prepared(architecture(model), lowers)  # what can't be written is said before anything is fetched
     return lowered(source(model), lowers)

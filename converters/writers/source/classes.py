@@ -96,7 +96,8 @@ def _families(instances: Sequence[Instance], tree: Tree) -> list[Family]:
             if order is None or not _same_base(family.template, instance, tree.sequential):
                 continue
             aligned = _aligned(family.template, instance, signatures)
-            if aligned is not None and _fields_fit(family.template, instance, aligned, tree):
+            fits = aligned is not None and _fields_fit(family.template, instance, aligned, tree)
+            if aligned is not None and fits and tree.are_alike(family.template, instance, aligned):
                 trial = Family(family.template, [*family.members, (instance, aligned.matched, aligned.passed)], order)
                 if _regions(trial) is not None:
                     family.members, family.order = trial.members, order
@@ -217,14 +218,14 @@ def _class(family: Family, name: str, tree: Tree, names: set[str]) -> Class:
     if isinstance(base, Call):
         base = columns.generalise([m.base for m in members], ("", ""))
     fields = {
-        field_name: columns.generalise([m.fields.get(field_name, ABSENT) for m in members], (field_name, ""))
+        field_name: columns.generalise([m.fields.get(field_name, tree.absent) for m in members], (field_name, ""))
         for field_name in family.order
     }
     regions: list[Region] = []
     for steps, entry, exit_, who in _regions(family) or []:
-        child = steps[0].target if len(steps) == 1 and steps[0].op == "call_module" else None
-        if child is not None and "." not in child:
-            values = [m.fields.get(child, ABSENT) for m in members]
+        child = _only_child(steps)
+        if child is not None:
+            values = [_held(m, child) for m in members]
             if all(is_identity(v) for v, has in zip(values, who, strict=True) if not has):
                 continue
             if all(v is ABSENT for v, has in zip(values, who, strict=True) if not has):
@@ -253,6 +254,19 @@ def _class(family: Family, name: str, tree: Tree, names: set[str]) -> Class:
     return Class(callee, base, fields, steps_, regions, parameters, family.template.path, paths, chained)
 
 
+def _only_child(steps: Sequence[Step]) -> str | None:
+    """The one child that all of the steps call, it or what it holds."""
+    children = {str(s.target).partition(".")[0] for s in steps if s.op == "call_module"}
+    is_call = all(s.op == "call_module" for s in steps)
+    return children.pop() if is_call and len(children) == 1 and (len(steps) > 1 or "." not in steps[0].target) else None
+
+
+def _held(instance: Instance, child: str) -> Term:
+    """The term of a child, or the first of those that it holds."""
+    found = (t for n, t in instance.fields.items() if n == child or n.startswith(f"{child}."))
+    return next(found, ABSENT)
+
+
 def _places(family: Family) -> Iterator[str]:
     yield from (str(s.target) for s in family.template.steps or () if s.op == "get_attr")
 
@@ -267,7 +281,8 @@ def _general_steps(family: Family, columns: Columns, regions: list[Region]) -> t
     for step in family.template.steps or ():
         theirs = [matched.get(step, HOLE) for _, matched, _ in family.members]
         pairs = [(t.args, t.kwargs) if isinstance(t, Step) else HOLE for t in theirs]
-        args, kwargs = _general((step.args, step.kwargs), pairs, columns, new, _word(step))
+        word = "depth" if step.op == "loop" else _word(step)
+        args, kwargs = _general((step.args, step.kwargs), pairs, columns, new, word)
         new[step] = Step(step.op, step.target, args, kwargs, step.is_number)
     remade = [Region([new[s] for s in r.steps], new[r.entry], new[r.exit], r.flag) for r in regions]
     return list(new.values()), remade
@@ -284,6 +299,8 @@ def _general(mine: Any, theirs: Sequence[Any], columns: Columns, new: dict[Step,
     if isinstance(mine, slice):
         parts = ("start", "stop", "step")
         return slice(*(_general(getattr(mine, p), [_part(t, p) for t in theirs], columns, new, word) for p in parts))
+    if word == "depth" and type(mine) is int:
+        return columns.generalise(list(theirs), (word, word), role="count", in_forward=True)
     if type(mine) in (int, float):
         return columns.generalise(list(theirs), (word, "forward.size"), in_forward=True)
     return mine
@@ -300,3 +317,13 @@ def _part(x: Any, name: str) -> Any:
 def steps_within(cls: Class) -> set[Step]:
     """Every step that stands under an `if`."""
     return {s for r in cls.regions for s in steps_in(r.steps)}
+
+
+def where(paths: Sequence[str]) -> str:
+    """Where the modules of a class stand."""
+    if paths == [""]:
+        return "The whole model."
+    if len(paths) <= 2:
+        return f"{' and '.join(f'`{p}`' for p in paths)}."
+    span = f"`{paths[0]}` to `{paths[-1]}`, {len(paths)} in all."
+    return span if len(span) <= 100 else f"`{paths[0]}` and {len(paths) - 1} more."

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo.converters.writers.source.steps import Step
+from zoo.converters.writers.source.steps import Name, Step
 from zoo.converters.writers.source.terms import Var
 from zoo.errors import HubError
 
@@ -146,6 +146,8 @@ def plain(x: Any) -> tuple[str, int]:
         return ("math.nan", ATOM) if math.isnan(x) else ("math.inf", ATOM) if x > 0 else ("-math.inf", 80)
     if isinstance(x, (bool, int, float, complex)) or x is None:
         return repr(x), 80 if isinstance(x, (int, float)) and x < 0 else ATOM
+    if isinstance(x, Name):
+        return x.text, ATOM
     if x is Ellipsis:
         return "...", ATOM
     raise HubError(f"a {type(x).__module__}.{type(x).__name__} in a forward can't be written as source")

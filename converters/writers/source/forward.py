@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import keyword
 import operator
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,8 @@ CALLED_AFTER = {  # what a value is called after the function that makes it
     "cat": "joined",
     "stack": "joined",
     "scaled_dot_product_attention": "attended",
-    "dot_product_attention": "attended",
+    **dict.fromkeys(("attention", "dot_product_attention"), "attended"),
+    **dict.fromkeys(("gather_nd", "take"), "part"),
     "concatenate": "joined",
     "expand_dims": "expanded",
     "broadcast_to": "expanded",
@@ -104,7 +106,8 @@ class Forward:
 
     def is_attention(self, step: Step) -> bool:
         """Whether a step's first three arguments are query, key and value."""
-        return "dot_product_attention" in str(getattr(step.target, "__name__", step.target))
+        name = str(getattr(step.target, "__name__", step.target)).rpartition(".")[2]
+        return step.op == "call_function" and name in ("attention", "dot_product_attention")
 
     def returns(self, step: Step) -> int | None:
         """How many results a child returns, where it returns several."""
@@ -118,9 +121,10 @@ class Forward:
         """What an `if` asks: a flag, or whether there is such a child."""
         return f"self.{flag} is not None" if isinstance(flag, str) else self.var(flag)
 
-    def loop_over(self, step: Step, variable: str) -> tuple[str, str]:
-        """The head of a loop over children, and what calls one of them (its arguments follow in brackets)."""
-        return f"for {variable} in {self.writer.access(step.target) if step.target else 'self'}:", variable
+    def loop(self, step: Step, variable: str, given: Sequence[str]) -> tuple[str, str]:
+        """The head of a loop over children, and the call of one of them."""
+        held = self.writer.access(step.target) if step.target else "self"
+        return f"for {variable} in {held}:", f"{variable}({', '.join(given)})"
 
     # ---- lines
 
@@ -350,9 +354,9 @@ class Forward:
             if result != init:
                 yield f"{result} = {init}"
             given = [result if i == place else self.writer.text(a) for i, a in enumerate(step.args)]
-            head, called = self.loop_over(step, variable)
+            head, called = self.loop(step, variable, given)
             yield head
-            yield f"    {result} = {called}({', '.join(given)})"
+            yield f"    {result} = {called}"
         elif step in self.parts:
             results = self.parts[step]
             left = [self.names[results[n]] if n in results else "_" for n in range(max(results) + 1)]
@@ -369,7 +373,45 @@ class Forward:
             return ", ".join(self.writer.text(v) for v in x)
         return self.writer.text(x)
 
+    # ---- what a child's arguments are called
+
+    def argument_names(self, step: Step) -> list[str]:
+        """Names of the arguments of a child's forward, after what its first call gives."""
+        words = [self._said(a) for a in step.args]
+        numbers = [isinstance(a, Step) and a.is_number for a in step.args]
+        held = {word for word, a in zip(words, step.args, strict=True) if _is_held(a)}
+        return _argument_names(words, numbers, {*self.arguments, *held})
+
+    def _said(self, x: Any) -> str:
+        """What is given, in a word if it is a tensor of the module's own."""
+        if _is_held(x):
+            return stem(str(x.target))
+        if isinstance(x, Step) and self.is_mask(x):
+            return "mask"
+        return self.writer.text(x) if isinstance(x, Step) else ""
+
     def _loop_variable(self, step: Step) -> str:
         name = str(step.target).rpartition(".")[2]
         word = name.removesuffix("s") if name.isidentifier() and len(name) > 1 else "module"
         return unique(word, self.words | set(self.arguments))
+
+
+def _is_held(x: Any) -> bool:
+    return isinstance(x, Step) and x.op == "get_attr"
+
+
+def _argument_names(words: Sequence[str], numbers: Sequence[bool], given: Container[str]) -> list[str]:
+    """Names of a forward's arguments after what its caller gives; the first that has no name of its own is `x`."""
+    names: list[str] = []
+    for word, is_number in zip(words, numbers, strict=True):
+        plain_word = re.sub(r"_?\d+$", "", word)
+        if is_number:
+            name = "batch" if word.endswith("[0]") or plain_word == "batch" else "size"
+        elif word in given and word not in GENERAL and plain_word != "x":
+            name = word
+        elif all(n not in names for n in ("x",)):
+            name = "x"
+        else:
+            name = plain_word if plain_word.isidentifier() and plain_word not in GENERAL else "y"
+        names.append(unique(name, {*names, *keyword.kwlist, "self"}))
+    return names

@@ -23,10 +23,18 @@ class Step:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     is_number: bool = False  # a size, or arithmetic on sizes: an integer of Python's when the module runs
+    path: str = ""  # the author's module that it is of, where that is not said by who holds it
 
     def inputs(self) -> Iterator[Step]:
         """The steps that this one reads, one by one as often as it does."""
         yield from steps_in((self.args, self.kwargs))
+
+
+@dataclass(frozen=True)
+class Name:
+    """A literal that is a name of the file's: jnp.float32."""
+
+    text: str
 
 
 def steps_in(x: Any) -> Iterator[Step]:
@@ -193,17 +201,21 @@ def fold_loops(steps: list[Step], holds: Callable[[str, int], bool]) -> None:
         i += 1
 
 
-def _run(steps: Sequence[Step], start: int) -> tuple[list[Step], int]:
-    """Calls of `p.0`, `p.1`, ... that each take the one before at the same place, and else the same."""
-    first = steps[start]
-    path, _, number = str(first.target).rpartition(".")
-    run, place = [first], -1
-    if first.op != "call_module" or number != "0" or first.kwargs:
+def _run(steps: Sequence[Step], start: int, first: int | None = 0) -> tuple[list[Step], int]:
+    """Calls of `p.0`, `p.1`, ... that each take the one before at the same place, and else the same.
+
+    `first` is the number that the run has to begin with; None is any.
+    """
+    begin = steps[start]
+    path, _, number = str(begin.target).rpartition(".")
+    run, place = [begin], -1
+    if begin.op != "call_module" or begin.kwargs or not number.isdigit() or first not in (None, int(number)):
         return [], 0
     while True:
         last = run[-1]
         readers = [s for s in steps if any(x is last for x in s.inputs())]
-        expected = f"{path}.{len(run)}" if path else str(len(run))
+        here = str(int(number) + len(run))
+        expected = f"{path}.{here}" if path else here
         if len(readers) != 1 or readers[0].op != "call_module" or readers[0].target != expected:
             return run, max(place, 0)
         new = readers[0]
@@ -215,6 +227,26 @@ def _run(steps: Sequence[Step], start: int) -> tuple[list[Step], int]:
             return run, max(place, 0)
         place = places[0]
         run.append(new)
+
+
+def fold_runs(steps: list[Step], alike: Callable[[str, str], bool]) -> None:
+    """`x = f(p["2"], x); x = f(p["3"], x)` -> one step `loop` over the children from `start` to before `stop`.
+
+    `alike` tells whether two children are called alike. A run of two is none yet.
+    """
+    i = 0
+    while i < len(steps):
+        run, place = _run(steps, i, first=None)
+        same = [s for n, s in enumerate(run) if all(alike(run[0].target, r.target) for r in run[: n + 1])]
+        if len(same) > 2:
+            path, _, start = str(same[0].target).rpartition(".")
+            how = {"place": place, "start": int(start), "stop": int(start) + len(same)}
+            loop = Step("loop", path, same[0].args, how)
+            at = steps.index(same[-1])
+            replace_step(steps, same[-1], loop)
+            steps[at] = loop
+            steps[:] = [s for s in steps if s not in same[:-1]]
+        i += 1
 
 
 # ---- one forward as a case of another

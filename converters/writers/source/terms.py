@@ -337,3 +337,31 @@ def _is_bare(term: Term) -> bool:
 
 def _at(term: Term, i: int) -> Term:
     return HOLE if term is HOLE else term[i]
+
+
+def runs_of(terms: Sequence[Term]) -> list[tuple[Term, int]]:
+    """Equal neighbours as one with a number."""
+    found: list[tuple[Term, int]] = []
+    for term in terms:
+        if found and key(found[-1][0]) == key(term):
+            found[-1] = term, found[-1][1] + 1
+        else:
+            found.append((term, 1))
+    return found
+
+
+def has_loop_var(term: Term) -> bool:
+    """Whether something in the term differs between the members of a container."""
+    if isinstance(term, LoopVar):
+        return True
+    if isinstance(term, Call):
+        return any(has_loop_var(t) for _, t in term.arguments)
+    if isinstance(term, Items):
+        return any(map(has_loop_var, term.terms))
+    if isinstance(term, Made):
+        return has_loop_var(term.factory)
+    if isinstance(term, Mapped):
+        return has_loop_var(term.values)
+    if isinstance(term, Optional):
+        return has_loop_var(term.term) or has_loop_var(term.flag)
+    return isinstance(term, tuple) and any(map(has_loop_var, term))

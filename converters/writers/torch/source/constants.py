@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from zoo.converters.writers.source.arrays import lattice_of
+
 FEW, SHORT = 16, 72  # numbers that are written out, and how long they may be
 LATTICE = '''
 def lattice(start, *axes):
@@ -38,27 +40,6 @@ def _lattice(start: int, axes: list[tuple[int, int]]) -> str:
     if len(axes) == 1 and axes[0][1] == 1:
         return f"torch.arange({axes[0][0]})" if start == 0 else f"torch.arange({start}, {start + axes[0][0]})"
     return f"lattice({', '.join(map(str, (start, *axes)))})"
-
-
-def lattice_of(values: list[int]) -> list[tuple[int, int]] | None:
-    """[(size, step), ...] of a row of integers, the last axis the fastest; None if it is no lattice of a few axes.
-
-    >>> lattice_of([0, 1, 2, 10, 11, 12])
-    [(2, 10), (3, 1)]
-    """
-    axes: list[tuple[int, int]] = []
-    while len(values) > 1:
-        step, size = values[1] - values[0], 2
-        while size < len(values) and values[size] - values[size - 1] == step:
-            size += 1
-        if len(values) % size or len(axes) == 6:
-            return None
-        rows = values[::size]
-        if any(values[i * size + k] != row + k * step for i, row in enumerate(rows) for k in range(size)):
-            return None
-        axes.insert(0, (size, step))
-        values = rows
-    return axes
 
 
 def _is_exact(flat: torch.Tensor) -> bool:

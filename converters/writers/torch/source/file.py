@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.converters.runner import Array, TensorSpec
+from zoo.converters.writers.source.file import CONSTANTS, head, imports
 from zoo.converters.writers.source.layout import laid_out
 from zoo.converters.writers.torch.source.constants import LATTICE
 from zoo.converters.writers.torch.source.render import Source
 
-CONSTANTS = "constants.safetensors"
 ALWAYS = {
     *("import torch", "from torch import nn", "from pathlib import Path"),
     "from safetensors.torch import load_file",
@@ -24,15 +21,11 @@ IMPORTS = {
     "operator.": "import operator",
     "OrderedDict(": "from collections import OrderedDict",
 }
-HEAD = """
-    from model import create_model
+USAGE = """
+from model import create_model
 
-    model = create_model()  # in inference mode; pretrained=False leaves out the weights
-    output = model({names})
-
-{inputs}
-
-{files}
+model = create_model()  # in inference mode; pretrained=False leaves out the weights
+output = model({names})
 """
 CREATE = """
 def create_model(pretrained: bool = True) -> {name}:
@@ -59,36 +52,16 @@ def text(source: Source, about: str, inputs: Sequence[TensorSpec], feeds: Mappin
     places = ["HERE = Path(__file__).parent"]
     if source.stored:
         places.append(f'CONSTANTS = load_file(HERE / "{CONSTANTS}")')
-    head = f"{about}\n{_usage(source, inputs)}".replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    parts = [f'"""{head}"""', *_imports(source, body), "\n".join(places)]
+    docs = head(about, USAGE.format(names=", ".join(spec.name for spec in inputs)), inputs, _files(source))
+    parts = [docs, *imports(ALWAYS | source.embedded.imports, IMPORTS, body), "\n".join(places)]
     return "\n\n".join(parts) + f"\n\n\n{body}\n"
 
 
-def _usage(source: Source, inputs: Sequence[TensorSpec]) -> str:
+def _files(source: Source) -> str:
     files = "model.safetensors has the weights under their author's names."
     if source.stored:
         files += f" {CONSTANTS} holds what is no weight (masks, tables of places)."
-    shapes = "\n".join(f"    {s.name}: {s.dtype} [{', '.join(map(str, s.shape))}]" for s in inputs)
-    names = ", ".join(spec.name for spec in inputs)
-    return HEAD.format(names=names, inputs=shapes, files="\n".join(textwrap.wrap(files, 118)))
-
-
-def _imports(source: Source, body: str) -> list[str]:
-    """The imports in three parts: the future, the standard library, the others."""
-    wanted = ALWAYS | source.embedded.imports
-    wanted |= {line for word, line in IMPORTS.items() if re.search(rf"\b{re.escape(word)}", body)}
-    wanted.discard("from __future__ import annotations")
-    standard = sorted((line for line in wanted if _package(line) in sys.stdlib_module_names), key=_order)
-    others = sorted(wanted - set(standard), key=_order)
-    return ["from __future__ import annotations", "\n".join(standard), "\n".join(others)]
-
-
-def _package(line: str) -> str:
-    return line.split()[1].partition(".")[0]
-
-
-def _order(line: str) -> tuple[bool, str]:
-    return line.startswith("from"), line.split()[1]
+    return files
 
 
 def _main(inputs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> str:

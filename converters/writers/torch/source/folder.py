@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from ctypes import string_at
 from pathlib import Path
@@ -19,15 +16,15 @@ from torch import nn
 from zoo.converters.graph import modules
 from zoo.converters.runner import Array, TensorSpec
 from zoo.converters.save import safetensors
+from zoo.converters.writers.source.file import CONSTANTS
+from zoo.converters.writers.source.folder import MODEL, NOTHING, WEIGHTS, fresh
 from zoo.converters.writers.torch.runner import from_numpy, to_numpy
-from zoo.converters.writers.torch.source.file import CONSTANTS, text
+from zoo.converters.writers.torch.source.file import text
 from zoo.converters.writers.torch.source.render import Source
 from zoo.converters.writers.torch.source.tree import Tree
 from zoo.converters.writers.torch.writer import tensors
 from zoo.errors import Disagreement
 
-MODEL, WEIGHTS = "model.py", "model.safetensors"
-TIMEOUT_S = 900
 # What runs in the fresh process: argv is the folder and where inputs and outputs stand. It says the names of the
 # state_dict with a digest of each tensor, and the names of the modules.
 SCRIPT = """
@@ -50,9 +47,9 @@ for name, tensor in model.state_dict().items():
     flat = tensor.detach().contiguous()
     data = ctypes.string_at(flat.data_ptr(), flat.nbytes) if flat.nbytes else b""
     digests[name] = f"{flat.dtype} {list(flat.shape)} {hashlib.sha256(data).hexdigest()}"
-foreign = sorted({name.partition(".")[0] for name in sys.modules} & {"zoo", "onnx", "onnx_ir", "onnxruntime"})
+loaded = sorted({name.partition(".")[0] for name in sys.modules})
 tree = [name for name, _ in model.named_modules()]
-print(json.dumps({"state": list(digests.items()), "tree": tree, "foreign": foreign}))
+print(json.dumps({"state": list(digests.items()), "tree": tree, "modules": loaded}))
 """
 
 
@@ -92,20 +89,10 @@ def run(folder: Path, inputs: Sequence[TensorSpec], feeds: Mapping[str, Array], 
     with TemporaryDirectory() as place:
         given = {f"{i:04}": from_numpy(feeds[spec.name]) for i, spec in enumerate(inputs)}
         save_file(given, Path(place) / "inputs.safetensors")
-        command = [sys.executable, "-I", "-B", "-W", "ignore", "-c", SCRIPT, str(folder.resolve()), place]
-        try:
-            done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise Disagreement(f"{MODEL} was not done after {TIMEOUT_S} s", hint="Nothing was written.") from error
-        if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise Disagreement(f"{MODEL} does not run in a fresh process: {said}", hint="Nothing was written.")
-        report = json.loads(done.stdout.splitlines()[-1])
-        if report["foreign"]:
-            raise Disagreement(f"{MODEL} imports {', '.join(report['foreign'])}", hint="Nothing was written.")
+        report = fresh(SCRIPT, folder, place)
         _same_state([(name, digest) for name, digest in report["state"]], module)
         if report["tree"] != [name for name, _ in module.named_modules()]:
-            raise Disagreement(f"{MODEL} has another tree of modules", hint="Nothing was written.")
+            raise Disagreement(f"{MODEL} has another tree of modules", hint=NOTHING)
         made = load_file(Path(place) / "outputs.safetensors")
         return [to_numpy(made[name].clone()) for name in sorted(made)]
 
@@ -118,7 +105,7 @@ def _same_state(found: Sequence[tuple[str, str]], module: nn.Module) -> None:
     raise Disagreement(
         f"{MODEL} has another state_dict: {len(found)} tensors of {len(expected)}, the first that differs is "
         f"{(wrong or ['missing'])[0]!r}",
-        hint="Nothing was written.",
+        hint=NOTHING,
     )
 
 

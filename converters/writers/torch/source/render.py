@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from zoo.converters.writers.source.classes import Class, classes_of
+from zoo.converters.writers.source.classes import Class, classes_of, where
+from zoo.converters.writers.source.embed import Embedded
 from zoo.converters.writers.source.expressions import quoted
-from zoo.converters.writers.source.forward import GENERAL
 from zoo.converters.writers.source.layout import laid_out
-from zoo.converters.writers.source.naming import stem, unique
+from zoo.converters.writers.source.naming import unique
 from zoo.converters.writers.source.steps import Step, placeholders
 from zoo.converters.writers.source.terms import (
     ABSENT,
@@ -29,13 +29,14 @@ from zoo.converters.writers.source.terms import (
     Optional,
     Term,
     Var,
+    has_loop_var,
     key,
+    runs_of,
 )
 from zoo.converters.writers.torch.module import Native
 from zoo.converters.writers.torch.source.constants import expression
-from zoo.converters.writers.torch.source.embed import Embedded
 from zoo.converters.writers.torch.source.expressions import Writer, is_ours, plain
-from zoo.converters.writers.torch.source.forward import Forward, is_mask
+from zoo.converters.writers.torch.source.forward import Forward
 from zoo.converters.writers.torch.source.layers import EMPTY, OURS
 from zoo.converters.writers.torch.source.tree import BUFFER, PARAMETER, ZEROS, Tree
 from zoo.converters.writers.torch.tree import Scope
@@ -50,7 +51,7 @@ class Source:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.stored: dict[str, torch.Tensor] = {}
-        self.embedded = Embedded()
+        self.embedded = Embedded(frozenset({"torch", "PIL"}), frozenset({"nn"}))
         self._stored_names: dict[str, str] = {}
         self._embed()
         taken = TAKEN | set(self.embedded.sources)
@@ -80,7 +81,7 @@ class Source:
     def _class(self, cls: Class, forward: list[str]) -> Iterator[str]:
         base = cls.base.callee.name if isinstance(cls.base, Call) else cls.base
         yield f"class {cls.name}({base}):"
-        yield f'    """{_where(cls.paths)}"""'
+        yield f'    """{where(cls.paths)}"""'
         init = [line for text in self._init(cls) for line in laid_out(f"        {text}")]
         names = ["self", *self._signature(cls)]
         if [line.strip() for line in init] != ["super().__init__()"] or len(names) > 1:
@@ -166,7 +167,7 @@ class Source:
             return self._items(term, var)
         if isinstance(term, Mapped):
             one = self._term(term.term, var, where)
-            if _has_loop_var(term.term):
+            if has_loop_var(term.term):
                 inner = f"{one} for value in {self._term(term.values, var, where)}"
             else:
                 inner = f"{one} for _ in range({self._term(term.values, var, where)})"
@@ -208,13 +209,13 @@ class Source:
             pairs = (f"{quoted(n)}: {self._term(t, var)}" for n, t in zip(items.names, items.terms, strict=True))
             return f"nn.ModuleDict({{{', '.join(pairs)}}})"
         if items.is_numbered:
-            runs = _runs(items.terms)
+            runs = runs_of(items.terms)
             if items.kind == "ModuleList" and len(runs) == 1 and runs[0][1] >= MANY:
                 return f"nn.ModuleList({self._term(runs[0][0], var)} for _ in range({runs[0][1]}))"
             listed = self._listed(items.terms, var)
             return f"nn.Sequential({listed})" if items.kind == "Sequential" else f"nn.ModuleList([{listed}])"
         prefix = re.sub(r"\d+$", "", items.names[0])
-        count, is_run = len(items.names), len(_runs(items.terms)) == 1
+        count, is_run = len(items.names), len(runs_of(items.terms)) == 1
         if is_run and count >= MANY and items.names == tuple(f"{prefix}{i}" for i in range(count)):
             one = self._term(items.terms[0], var)
             return f'nn.{items.kind}(OrderedDict((f"{prefix}{{i}}", {one}) for i in range({count})))'
@@ -223,7 +224,7 @@ class Source:
 
     def _listed(self, terms: Sequence[Term], var: Callable[[Var], str]) -> str:
         made = []
-        for term, times in _runs(terms):
+        for term, times in runs_of(terms):
             text = self._term(term, var)
             made += [f"*({text} for _ in range({times}))"] if times >= MANY else [text] * times
         return ", ".join(made)
@@ -267,41 +268,7 @@ class Source:
             called = list(target.children()) if step.op == "loop" else [target]
             for child in (self.class_of.get(id(c)) for c in called):
                 if child is not None and child.steps is not None and child.arguments is None:
-                    child.arguments = _argument_names(
-                        [_said(a, forward) for a in step.args],
-                        [isinstance(a, Step) and a.is_number for a in step.args],
-                        {*forward.arguments, *(_said(a, forward) for a in step.args if _is_held(a))},
-                    )
-
-
-def _is_held(x: Any) -> bool:
-    return isinstance(x, Step) and x.op == "get_attr"
-
-
-def _said(x: Any, forward: Forward) -> str:
-    """What a caller gives, in a word if it is a tensor of its own."""
-    if _is_held(x):
-        return stem(str(x.target))
-    if isinstance(x, Step) and is_mask(x):
-        return "mask"
-    return forward.writer.text(x) if isinstance(x, Step) else ""
-
-
-def _argument_names(words: Sequence[str], numbers: Sequence[bool], given: Container[str]) -> list[str]:
-    """Names of a forward's arguments after what its caller gives; the first that has no name of its own is `x`."""
-    names: list[str] = []
-    for word, is_number in zip(words, numbers, strict=True):
-        plain_word = re.sub(r"_?\d+$", "", word)
-        if is_number:
-            name = "batch" if word.endswith("[0]") or plain_word == "batch" else "size"
-        elif word in given and word not in GENERAL and plain_word != "x":
-            name = word
-        elif all(n not in names for n in ("x",)):
-            name = "x"
-        else:
-            name = plain_word if plain_word.isidentifier() and plain_word not in GENERAL else "y"
-        names.append(unique(name, {*names, *keyword.kwlist, "self"}))
-    return names
+                    child.arguments = forward.argument_names(step)
 
 
 def _returns(x: Any) -> str:
@@ -329,40 +296,3 @@ def _kind(value: Term) -> str:
     if isinstance(value, torch.dtype):
         return "torch.dtype"
     return type(value).__name__
-
-
-def _runs(terms: Sequence[Term]) -> list[tuple[Term, int]]:
-    """Equal neighbours as one with a number."""
-    found: list[tuple[Term, int]] = []
-    for term in terms:
-        if found and key(found[-1][0]) == key(term):
-            found[-1] = term, found[-1][1] + 1
-        else:
-            found.append((term, 1))
-    return found
-
-
-def _has_loop_var(term: Term) -> bool:
-    if isinstance(term, LoopVar):
-        return True
-    if isinstance(term, Call):
-        return any(_has_loop_var(t) for _, t in term.arguments)
-    if isinstance(term, Items):
-        return any(map(_has_loop_var, term.terms))
-    if isinstance(term, Made):
-        return _has_loop_var(term.factory)
-    if isinstance(term, Mapped):
-        return _has_loop_var(term.values)
-    if isinstance(term, Optional):
-        return _has_loop_var(term.term) or _has_loop_var(term.flag)
-    return isinstance(term, tuple) and any(map(_has_loop_var, term))
-
-
-def _where(paths: Sequence[str]) -> str:
-    """Where the modules of a class stand."""
-    if paths == [""]:
-        return "The whole model."
-    if len(paths) <= 2:
-        return f"{' and '.join(f'`{p}`' for p in paths)}."
-    span = f"`{paths[0]}` to `{paths[-1]}`, {len(paths)} in all."
-    return span if len(span) <= 100 else f"`{paths[0]}` and {len(paths) - 1} more."

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import fx, nn
 
 from zoo.converters.writers.source.naming import camel, is_generic, unique
 from zoo.converters.writers.source.steps import (
+    Alignment,
     Step,
     chained,
     drop_unread,
@@ -24,8 +24,8 @@ from zoo.converters.writers.source.steps import (
     mark_numbers,
     sink_sizes,
 )
-from zoo.converters.writers.source.terms import REQUIRED, Call, Callee, Constant, Items, Term
-from zoo.converters.writers.source.tree import Instance
+from zoo.converters.writers.source.terms import ABSENT, REQUIRED, Call, Callee, Constant, Items, Term
+from zoo.converters.writers.source.tree import Instance, generations
 from zoo.converters.writers.torch.source.constants import expression
 from zoo.converters.writers.torch.source.layers import OURS, constructor
 
@@ -39,6 +39,7 @@ class Tree:
     """The instances of a native module, innermost first, and every constant by the digest of its content."""
 
     sequential = "nn.Sequential"
+    absent = ABSENT
     reserved = frozenset(dir(nn.Sequential()))
     activations = frozenset(f"nn.{name}" for name in nn.modules.activation.__all__)
 
@@ -86,20 +87,7 @@ class Tree:
 
     def generations(self) -> Iterator[list[Instance]]:
         """The instances by class name, each name after those that its instances hold."""
-        keys = {id(i.module): (i.name, 0) for i in self.instances}
-        while True:
-            needs: dict[tuple[str, int], set[tuple[str, int]]] = {key: set() for key in keys.values()}
-            for i in self.instances:
-                needs[keys[id(i.module)]] |= {keys[id(m)] for _, m in _own(i.module, inside=True)}
-            try:
-                order = list(TopologicalSorter(needs).static_order())
-                break
-            except CycleError as error:  # a class that holds one of its own name: one generation for each height
-                for i in self.instances:
-                    if keys[id(i.module)] in error.args[1]:
-                        keys[id(i.module)] = (i.name, _height(i.module))
-        for key in order:
-            yield [i for i in self.instances if keys[id(i.module)] == key]
+        return generations(self.instances, lambda module: [m for _, m in _own(module, inside=True)])
 
     def describe(self, instance: Instance) -> None:
         """Fill the instance's fields; the instances that it holds have their calls."""
@@ -168,6 +156,10 @@ class Tree:
             return isinstance(instance.module.get_submodule(path), nn.Identity)
         except AttributeError:
             return True
+
+    def are_alike(self, a: Instance, b: Instance, aligned: Alignment) -> bool:
+        """Always: a child that differs is an argument of the constructor."""
+        return True
 
     def is_chain(self, instance: Instance) -> bool:
         """Whether the forward is nn.Sequential's: every child in turn (an nn.Identity need not be called)."""
@@ -256,10 +248,6 @@ def _own(module: nn.Module, path: str = "", *, inside: bool = False) -> Iterator
             yield at, child
         else:
             yield from _own(child, at, inside=True)
-
-
-def _height(module: nn.Module) -> int:
-    return 1 + max((_height(m) for _, m in _own(module, inside=True)), default=0)
 
 
 def _use(buffer: torch.Tensor | None, reads: list[Step], steps: list[Step]) -> str:

@@ -28,15 +28,16 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from zoo.converters.whole import prepared, specs_of  # noqa: E402
+from zoo.converters.writers.source.arrays import lattice_of  # noqa: E402
+from zoo.converters.writers.source.embed import Embedded  # noqa: E402
+from zoo.converters.writers.source.layout import laid_out  # noqa: E402
+from zoo.converters.writers.source.steps import Step, align  # noqa: E402
 from zoo.converters.writers.torch import source as torch_source  # noqa: E402
 from zoo.converters.writers.torch import writer  # noqa: E402
 from zoo.converters.writers.torch.runner import from_numpy  # noqa: E402
-from zoo.converters.writers.torch.source.constants import expression, lattice_of  # noqa: E402
-from zoo.converters.writers.torch.source.embed import Embedded  # noqa: E402
+from zoo.converters.writers.torch.source.constants import expression  # noqa: E402
 from zoo.converters.writers.torch.source.expressions import Writer  # noqa: E402
 from zoo.converters.writers.torch.source.layers import constructor  # noqa: E402
-from zoo.converters.writers.source.layout import laid_out  # noqa: E402
-from zoo.converters.writers.source.steps import Step, align  # noqa: E402
 
 QUICK = ("torchvision/resnet50", "timm/efficientnet_b0", "torchvision/swin_t", "hf/minilm-l6")
 ALL = sorted(set(architectures.names()))
@@ -390,7 +391,7 @@ def test_a_helper_that_needs_more_than_torch_is_refused():
     from zoo.converters.writers.torch.runner import to_numpy
 
     with pytest.raises(HubError, match="which a torch source must not depend on|has no literal"):
-        Embedded().add(to_numpy)
+        Embedded(frozenset({"torch"}), frozenset({"nn"})).add(to_numpy)
 
 
 def chain(*targets: str) -> list[Step]:

@@ -1,7 +1,7 @@
 """Sources of our own modules and functions, with all that they use, so that a file needs nothing of ours.
 
-What may be used so: classes and functions at the top of a module of zoo.converters.writers.torch, that use torch, the
-standard library, each other, and module constants that Python can write. Decorators are left out.
+What may be used so: classes and functions at the top of a module of a writer's folder, that use the framework, the
+standard library, each other, and module constants that Python can write. Our decorators are left out.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.converters.writers.torch.source.layers import OURS
 from zoo.errors import HubError
 
-ALLOWED = {"torch", "numpy", "PIL", "__future__"} | set(sys.stdlib_module_names)
+OURS = "zoo.converters.writers."
+ALLOWED = {"numpy", "__future__"} | set(sys.stdlib_module_names)
 
 
 @dataclass
 class Embedded:
     """The sources in the order in which they need each other, and the imports of all."""
 
+    frameworks: frozenset[str]  # what may be imported beside numpy and the standard library
+    always: frozenset[str] = frozenset()  # names that every file has
     imports: set[str] = field(default_factory=set)
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -40,7 +42,7 @@ class Embedded:
         self.sources[name] = ""  # it may use itself
         module = sys.modules[thing.__module__]
         for used in _names(ast.parse(source)):
-            if used in vars(module) and used != name:
+            if used in vars(module) and used != name and used not in self.always:
                 self._use(used, vars(module)[used], thing)
         del self.sources[name]
         self.sources[name] = source
@@ -61,12 +63,16 @@ class Embedded:
             self.sources[name] = f"{name} = {_written(value, name, user)}"
 
     def _import(self, module: str, name: str, member: str | None, user: Any) -> None:
-        if module == "torch.nn" and member is None and name == "nn":
-            return  # every source imports it
-        if module.partition(".")[0] not in ALLOWED:
-            raise HubError(f"{user.__module__}.{user.__name__} uses {module}, which a torch source must not depend on")
+        if member is None and name in self.always:
+            return
+        if module.partition(".")[0] not in ALLOWED | self.frameworks:
+            raise HubError(f"{user.__module__}.{user.__name__} uses {module}, which a source must not depend on")
         if member is None:
-            self.imports.add(f"import {module}" if module == name else f"import {module} as {name}")
+            package, _, last = module.rpartition(".")
+            if package and last == name:
+                self.imports.add(f"from {package} import {name}")
+            else:
+                self.imports.add(f"import {module}" if module == name else f"import {module} as {name}")
         else:
             module = "torch" if module.startswith("torch._C") else module
             self.imports.add(f"from {module} import {member}" + ("" if member == name else f" as {name}"))

@@ -10,7 +10,6 @@ onnx's own inference does the work. By itself it knows less inside a body than o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import NamedTuple
 
 import onnx
@@ -21,7 +20,9 @@ from zoo.converters.graph import all_nodes, bodies
 
 MAX_ROUNDS = 6  # of assuming shapes of states: each drops what the round before refuted
 MAX_FOLLOWED = 1 << 21  # members of all vectors that inference computes, a microsecond each
-MAX_RANK = 64
+FOLLOWED = frozenset(
+    ("Add", "Cast", "Concat", "Gather", "Mul", "Shape", "Size", "Slice", "Squeeze", "Sub", "Unsqueeze")
+)
 SMALL_BYTES = 1 << 14  # of a constant that a body is told: sizes, axes, bounds; no weights
 Shape = tuple[int | str | None, ...]
 State = tuple[str, int]  # a Loop, by its place in the model, and the number of one of its states
@@ -84,27 +85,79 @@ def _inferred(proto: onnx.ModelProto, has_bodies: bool) -> onnx.ModelProto:
 
 
 def _run(proto: onnx.ModelProto) -> onnx.ModelProto:
-    follow = _can_follow(proto.graph, {})
-    return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=follow)
+    """What onnx infers, which computes the small vectors of shape arithmetic as it goes where that costs little.
+
+    It makes a vector of every integer tensor of rank one that FOLLOWED operators read, however long that is said to be.
+    So a first run finds the lengths, and what has none that is known is kept from the second.
+    """
+    plain = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=False)
+    if sum(_lengths(plain.graph, {})) > MAX_FOLLOWED:
+        return plain
+    _withhold(plain.graph, {}, _names(plain.graph))
+    return onnx.shape_inference.infer_shapes(plain, check_type=False, strict_mode=False, data_prop=True)
 
 
-def _can_follow(graph: GraphProto, lengths: dict[str, int]) -> bool:
-    """Whether onnx can compute the known vectors of a graph as it infers: a chain of Concats doubles one at each."""
-    total = 0
-    lengths |= {tensor.name: prod(tensor.dims) for tensor in graph.initializer if len(tensor.dims) <= 1}
-    for value in graph.input:
-        sizes = value.type.tensor_type.shape.dim
-        if len(sizes) == 1 and sizes[0].HasField("dim_value"):
-            lengths[value.name] = sizes[0].dim_value
+def _lengths(graph: GraphProto, around: Mapping[str, int]) -> Iterator[int]:
+    """The lengths of what FOLLOWED operators make in a graph and its bodies, or of what they read."""
+    lengths = ((name, _length(kind)) for name, kind in _types(graph).items())
+    known = {**around, **{name: length for name, length in lengths if length is not None}}
     for node in graph.node:
-        if any(not _can_follow(body, dict(lengths)) for body in _graphs(node)):
-            return False
-        given = [lengths[name] for name in node.input if name in lengths]
-        if node.op_type == "Shape" or (given and len(given) == len(node.input)):
-            length = sum(given) if node.op_type == "Concat" else max(given, default=MAX_RANK)
-            lengths |= dict.fromkeys(node.output, length)
-            total += length
-    return total <= MAX_FOLLOWED
+        for body in _graphs(node):
+            yield from _lengths(body, known)
+        if node.op_type in FOLLOWED:
+            read = max((known.get(name, 0) for name in node.input), default=0)
+            yield max(read, *(known.get(name, 0) for name in node.output))
+
+
+def _withhold(graph: GraphProto, around: Mapping[str, TypeProto], taken: set[str]) -> None:
+    """Let FOLLOWED operators read a value of the same type, which nothing makes, for one whose length is not known."""
+    types = {**around, **_types(graph)}
+    made = {name: node.op_type for node in graph.node for name in node.output}
+    for node in graph.node:
+        for body in _graphs(node):
+            _withhold(body, types, taken)
+        if node.op_type not in FOLLOWED:
+            continue
+        for i, name in enumerate(node.input):
+            if not name or made.get(name) in FOLLOWED or not _is_open(types.get(name)):
+                continue
+            other = name
+            while other in taken:
+                other += "_"
+            taken.add(other)
+            node.input[i] = other
+            if name in types:
+                graph.value_info.add(name=other, type=types[name])
+
+
+def _is_open(kind: TypeProto | None) -> bool:
+    """Whether a type may be that of a vector whose length is still to be found."""
+    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+        return True
+    sizes = kind.tensor_type.shape.dim
+    return len(sizes) == 1 and _size(sizes[0]) is None
+
+
+def _length(kind: TypeProto) -> int | None:
+    """How many members a scalar or a vector has, where that is known."""
+    sizes = kind.tensor_type.shape.dim
+    if not kind.tensor_type.HasField("shape") or len(sizes) > 1:
+        return None
+    size = _size(sizes[0]) if sizes else 1
+    return size if isinstance(size, int) else None
+
+
+def _types(graph: GraphProto) -> dict[str, TypeProto]:
+    """The types of a graph's values, by name."""
+    types = {tensor.name: _type_of(tensor) for tensor in graph.initializer}
+    return types | {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+
+
+def _names(graph: GraphProto) -> set[str]:
+    names = {value.name for value in (*graph.input, *graph.initializer, *graph.value_info, *graph.output)}
+    for node in graph.node:
+        names.update(node.input, node.output, *(_names(body) for body in _graphs(node)))
+    return names
 
 
 def _graphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -154,8 +207,7 @@ def _states(graph: GraphProto, assumed: dict[State, Assumed], refuted: set[State
     """
     wanted: dict[State, Assumed] = {}
     for place, outer, node, body in _loops(graph):
-        types = {v.name: v.type for v in (*outer.input, *outer.value_info, *outer.output)}
-        types |= {t.name: _type_of(t) for t in outer.initializer}
+        types = _types(outer)
         for k, (name, leaving) in enumerate(zip(node.input[2:], body.output[1:], strict=False)):
             key = (place, k)
             before = assumed.get(key) or _tensor(types.get(name))
@@ -208,7 +260,7 @@ def _type_of(tensor: onnx.TensorProto) -> TypeProto:
 
 def _take(graph: ir.Graph, inferred: GraphProto, model: onnx.ModelProto, around: Mapping[str, TypeProto]) -> None:
     """Note what was inferred on the values of a graph and of its bodies; `around` are the types outside, by name."""
-    types = {v.name: v.type for v in (*inferred.input, *inferred.value_info, *inferred.output)}
+    types = _types(inferred)
     for value in (*graph.inputs, *(out for node in graph for out in node.outputs)):
         found = types.get(value.name or "")
         if found is None or not found.WhichOneof("value"):
@@ -219,7 +271,7 @@ def _take(graph: ir.Graph, inferred: GraphProto, model: onnx.ModelProto, around:
             value.type = kind
         if (shape := ir.serde.deserialize_type_proto_for_shape(found)) is not None and shape != value.shape:
             value.shape = shape
-    known = {**around, **{t.name: _type_of(t) for t in inferred.initializer}, **types}
+    known = {**around, **types}
     for node, proto in zip(graph, inferred.node, strict=True):
         for body, body_proto in zip(bodies(node), _graphs(proto), strict=True):
             seen = body_proto if proto.domain in ("", "ai.onnx") else _alone(body_proto, model, known)

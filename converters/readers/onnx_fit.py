@@ -7,6 +7,8 @@ wrong and are read by nobody.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from decimal import Decimal
 from math import prod
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from onnx import GraphProto, ModelProto
 from zoo.errors import Malformed
 
 MAX_ELEMENTS = 1 << 40  # of one value: float32 would be 4 TiB
+SHOWN = 8  # sizes of a shape in an error
 SMALL = 128  # elements of an initializer that may say how: an axis, a shape, a number of repeats
 MISJUDGED = {"RMSNormalization"}  # onnx infers its Y with the dtype of X; the specification gives it the scale's
 KIND = re.compile(r"^\[\w+\] ")
@@ -42,13 +45,31 @@ def check_fit(model: ModelProto, file: Path | str, hint: str) -> None:
                 node = f"node {name!r} ({op})" if name else f"a node {op}"
                 what = KIND.sub("", " ".join(reason.split()))
                 raise Malformed(file, f"graph {model.graph.name!r}: {node}: {what}", hint=hint) from error
+    except MemoryError as error:
+        what = "what its nodes would give is more than memory holds"
+        raise Malformed(file, f"graph {model.graph.name!r}: {what}", hint=hint) from error
     except (onnx.checker.ValidationError, ValueError, RuntimeError):
         pass  # what this inference can't look at as a whole, as the operators of some domains
     for value in inferred.graph.value_info:
         shape = [size.dim_value for size in value.type.tensor_type.shape.dim if size.HasField("dim_value")]
         if prod(shape) > MAX_ELEMENTS:
-            what = f"{value.name!r} would have the shape {shape}: no memory holds {prod(shape):.1e} elements"
+            what = f"{value.name!r} would have the shape {too_large(shape)}"
             raise Malformed(file, f"graph {model.graph.name!r}: {what}", hint=hint)
+
+
+def too_large(shape: Sequence[int | str]) -> str:
+    """A shape whose numbers are more elements than memory holds, in words; the first of its sizes if they are many."""
+    shown = str(list(shape)) if len(shape) <= SHOWN else f"[{', '.join(map(str, shape[:SHOWN]))}, ...]"
+    return f"{shown}: no memory holds {rounded(prod(n for n in shape if isinstance(n, int) and n))} elements"
+
+
+def rounded(number: int) -> str:
+    """Any integer with two digits and a power of ten; a float ends at 1e308.
+
+    >>> rounded(10**400)
+    '1.0e+400'
+    """
+    return f"{Decimal(number):.1e}"
 
 
 def _without_weights(model: ModelProto) -> ModelProto:

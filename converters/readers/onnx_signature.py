@@ -70,6 +70,10 @@ def check_signature(
     _check_attributes(node, signature, opset, malformed)
     if not domain and node.op_type in BODIED:
         _check_bodies(node, opset or 0, malformed)
+    if not domain and node.op_type == "Split":
+        parts = next((a.i for a in node.attribute if a.name == "num_outputs"), len(outputs))
+        if parts != len(outputs):
+            raise malformed(f"its attribute 'num_outputs' is {parts}, and it has {len(outputs)} outputs")
 
 
 def _without_trailing(names: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ from onnx import (
     ValueInfoProto,
 )
 
-from zoo.converters.readers.onnx_fit import MAX_ELEMENTS
+from zoo.converters.readers.onnx_fit import MAX_ELEMENTS, rounded, too_large
 from zoo.converters.readers.onnx_signature import check_signature, nodes_graphs
 from zoo.errors import Malformed, Refused
 
@@ -282,7 +282,7 @@ def _check_tensor_type(given: TypeProto.Tensor, value: ValueInfoProto, place: Pl
         elements *= max(size.dim_value, 1) if size.HasField("dim_value") else 1
     if elements > MAX_ELEMENTS:
         shape = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in given.shape.dim]
-        raise place.malformed(f"{value.name!r} has the shape {shape}: no memory holds {elements:.1e} elements")
+        raise place.malformed(f"{value.name!r} has the shape {too_large(shape)}")
 
 
 def _check_calls(graph: GraphProto, place: Place) -> None:
@@ -311,7 +311,7 @@ def _check_calls(graph: GraphProto, place: Place) -> None:
     for key in place.functions:
         called(key, ())
     if (total := size_of(graph.node, ())[0]) > MAX_NODES:
-        raise place.malformed(f"its functions call each other so often that {total:.1e} nodes would come of it")
+        raise place.malformed(f"its functions call each other so often that {rounded(total)} nodes would come of it")
 
 
 def _all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:

@@ -182,6 +182,8 @@ def nodes() -> Iterator[Case]:
     yield "strides of 0", odd("MaxPool", kernel_shape=[2, 2], strides=[0, 0]), "'n' \\(MaxPool\\)"
     yield "blocks of 0", odd("DepthToSpace", blocksize=0), "'n' \\(DepthToSpace\\)"
     yield "no parts", odd("Split", num_outputs=0), "'n' \\(Split\\)"
+    yield "a trillion parts", odd("Split", num_outputs=MANY), "'num_outputs' is 1099511627776"
+    yield "an axis beyond all", odd("Gather", np.int64([0]), axis=2**62), "'n' \\(Gather\\)|Gather 'n'"
     yield "operands of two dtypes", odd("Add", np.int64([1])), "'n' \\(Add\\)"
     yield "shapes that don't go together", odd("Add", np.float32([1, 2, 3])), "'n' \\(Add\\)"
 
@@ -250,6 +252,8 @@ def tensors() -> Iterator[Case]:
 def values() -> Iterator[Case]:
     """Nodes that would make more than any memory holds."""
     yield "zeros without end", of_constants("ConstantOfShape", np.int64([2**62, 2**62])), "'k' would have the shape"
+    many = "abcd,bd->" + "abcd" * 500
+    yield "a product of sizes beyond a float", odd("Einsum", np.ones((4, 8), np.float32), equation=many), "e\\+1204 el"
     yield "a copy without end", of_constants("Expand", np.float32([1]), np.int64([MANY, 4])), "no memory holds"
     yield "a product of sizes that overflows", odd("Reshape", np.int64([2**62, 2**62])), "'n' \\(Reshape\\)"
 
@@ -293,6 +297,11 @@ def harmless() -> Iterator[tuple[str, ModelProto]]:
     lying.graph.value_info.append(value("k", 1, [1]))
     yield "zeros that are said to be few", lying
     yield "a range that is long", of_constants("Range", np.int64(0), np.int64(2**38), np.int64(1))
+    yield "a range as long as an input is large, of other integers", model(
+        node("Shape", ["x"], ["s"]), node("ReduceProd", ["s"], ["p"], keepdims=0), node("Range", ["z", "p", "o"], ["r"]),
+        node("Cast", ["r"], ["y"], to=6), inputs=[value("x", 1, [2**20, 2**19])],
+        held=[array(np.int64(0), "z"), array(np.int64(1), "o")]
+    )  # fmt: skip
     yield "a range by steps of 0", of_constants("Range", np.int64(0), np.int64(9), np.int64(0))
     yield "a copy that is large", of_constants("Expand", np.float32([1]), np.int64([2**20, 2**14]))
     yield "tiles that are many", of_constants("Tile", np.float32([1]), np.int64([2**34]))

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from zoo.converters.graph import PARAMETER, parameters, tied_names
 from zoo.converters.writers.keras.dtypes import FLOATS, held
-from zoo.converters.writers.keras.parameters import Parameter, unseen
+from zoo.converters.writers.keras.parameters import Parameter, joined, part_of, unseen
 from zoo.converters.writers.keras.saved import Op, Published, PublishedParts
 
 Tensor = ir.TensorProtocol
@@ -98,9 +98,13 @@ def unnamed(array: Array) -> Published:
 def tensors(native: keras.Model) -> dict[str, Tensor]:
     """The way back: the model's weights as the author's tensors, under his names, in his layout and order."""
     found: dict[str, tuple[int, Array]] = {}
+    parts: dict[str, list[tuple[tuple[int, int, int], Array]]] = {}
     for initializer, variable in _published(native):
         array = unseen(keras.ops.convert_to_numpy(variable), initializer.author_shape, initializer.views)
         array = array.astype(ir.DataType[initializer.dtype].numpy(), copy=False)
+        if (part := part_of(initializer.views)) is not None:
+            parts.setdefault(initializer.tensor, []).append((part, array))
+            array = joined(parts[initializer.tensor])  # whole when the last part is there
         found |= dict.fromkeys((initializer.tensor, *initializer.tied), (initializer.place, array))
         for name, (place, number) in initializer.counters.items():
             found[name] = place, np.asarray(number, dtype=np.int64)

@@ -183,7 +183,7 @@ class KerasWriter:
         for body in (a for a in attributes.values() if isinstance(a, driver.Body)):
             self.values |= {v: body.outer[v] for v in body.captured}
         if node in self.absorbed:
-            return next(x for x in args if is_tensor(x))
+            return (next(x for x in args if is_tensor(x)),) * len(node.outputs)
         if self._is_deferred(node, args):
             return (DEFERRED,) * len(node.outputs)
         native = lowers.get((node.domain, node.op_type))

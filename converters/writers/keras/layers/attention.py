@@ -44,9 +44,10 @@ def attention(
     for name, part in heads.parts.items():
         size = heads.value_size if name in ("value", "attention_output") else heads.size
         kernels[name] = _kernel(part, heads.number, size, is_last=name == "attention_output")
-        if part.bias is not None:
-            bias = Parameter(part.bias.name or "", part.bias)
-            biases[name] = bias if name == "attention_output" else bias.reshaped(heads.number, size)
+        if part.product.bias is not None:
+            bias = Parameter(part.product.bias.name or "", part.product.bias)
+            split = bias.sliced(0, part.start, heads.number * size).reshaped(heads.number, size)
+            biases[name] = bias if name == "attention_output" else split
     config = {"num_heads": heads.number, "key_dim": heads.size, "value_dim": heads.value_size}
     config |= {"output_shape": kernels["attention_output"].shape[-1], "use_bias": bool(biases)}
     how = {"value": V, "key": None if K is V else K, "attention_mask": attn_mask, "use_causal_mask": bool(is_causal)}
@@ -54,8 +55,10 @@ def attention(
     return w.layer(keras.layers.MultiHeadAttention, Q, config, {k: v for k, v in how.items() if v is not None}, **given)
 
 
-def _kernel(part: Projection, count: int, size: int, *, is_last: bool) -> Parameter:
+def _kernel(part: Projection, number: int, size: int, *, is_last: bool) -> Parameter:
     """[inputs, H, D]; of the last one [H, D, outputs]."""
-    weight = Parameter(part.weight.name or "", part.weight)
-    rows = weight.transposed(1, 0) if part.is_transposed else weight
-    return rows.reshaped(count, size, rows.shape[1]) if is_last else rows.reshaped(rows.shape[0], count, size)
+    weight = Parameter(part.product.weight.name or "", part.product.weight)
+    if not is_last:
+        weight = weight.sliced(0 if part.product.is_transposed else 1, part.start, number * size)
+    rows = weight.transposed(1, 0) if part.product.is_transposed else weight
+    return rows.reshaped(number, size, rows.shape[1]) if is_last else rows.reshaped(rows.shape[0], number, size)

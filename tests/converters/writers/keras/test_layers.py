@@ -195,6 +195,89 @@ def test_an_attention_that_keras_layer_is_not_has_layers_for_its_projections(wei
         np.testing.assert_allclose(y, want[key], rtol=1e-5, atol=1e-5)
 
 
+# one linear layer for all three, as timm writes it, and as torch's nn.MultiheadAttention is exported
+FUSED = """fused (float[N, 5, 16] x) => (float[N, 5, 16] y)
+<int64[5] split = {-1, 5, 3, 4, 4}, int64[3] join = {-1, 5, 16}, int64[1] first = {0}> {
+  a = Transpose <perm = [1, 0]> ("attn.qkv.weight")
+  b = MatMul (x, a)
+  c = Add (b, "attn.qkv.bias")
+  d = Reshape (c, split)
+  e = Transpose <perm = [2, 0, 3, 1, 4]> (d)
+  q0, k0, v0 = Split <axis = 0, num_outputs = 3> (e)
+  q = Squeeze (q0, first)
+  k = Squeeze (k0, first)
+  v = Squeeze (v0, first)
+  f = Attention (q, k, v)
+  g = Transpose <perm = [0, 2, 1, 3]> (f)
+  h = Reshape (g, join)
+  i = Transpose <perm = [1, 0]> ("attn.proj.weight")
+  j = MatMul (h, i)
+  y = Add (j, "attn.proj.bias")
+}"""
+PACKED = """packed (float[N, 5, 16] x) => (float[N, 5, 16] y)
+<int64[4] split = {5, -1, 3, 16}, int64[1] first = {0}, int64[1] inner = {-2}, int64 zero = {0}, int64 one = {1},
+ int64 two = {2}, int64[3] rows = {5, -1, 4}, int64[4] heads = {-1, 4, 5, 4}, int64[2] flat = {-1, 16},
+ int64[3] back = {5, -1, 16}> {
+  t = Transpose <perm = [1, 0, 2]> (x)
+  a = Transpose <perm = [1, 0]> ("attn.qkv.weight")
+  b = MatMul (t, a)
+  c = Add (b, "attn.qkv.bias")
+  d0 = Reshape (c, split)
+  d1 = Unsqueeze (d0, first)
+  d2 = Transpose <perm = [3, 1, 2, 0, 4]> (d1)
+  d = Squeeze (d2, inner)
+  q0 = Gather <axis = 0> (d, zero)
+  k0 = Gather <axis = 0> (d, one)
+  v0 = Gather <axis = 0> (d, two)
+  q1 = Reshape (q0, rows)
+  k1 = Reshape (k0, rows)
+  v1 = Reshape (v0, rows)
+  q2 = Transpose <perm = [1, 0, 2]> (q1)
+  k2 = Transpose <perm = [1, 0, 2]> (k1)
+  v2 = Transpose <perm = [1, 0, 2]> (v1)
+  q = Reshape (q2, heads)
+  k = Reshape (k2, heads)
+  v = Reshape (v2, heads)
+  f = Attention (q, k, v)
+  g = Transpose <perm = [2, 0, 1, 3]> (f)
+  h = Reshape (g, flat)
+  j = Gemm <transB = 1> (h, "attn.proj.weight", "attn.proj.bias")
+  m = Reshape (j, back)
+  y = Transpose <perm = [1, 0, 2]> (m)
+}"""
+
+
+@pytest.mark.parametrize("text", [FUSED, PACKED], ids=["fused", "packed"])
+def test_one_projection_for_all_three_is_taken_apart_and_comes_back_whole(text, tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {
+        "attn.qkv.weight": (48, 16),
+        "attn.qkv.bias": (48,),
+        "attn.proj.weight": (16, 16),
+        "attn.proj.bias": (16,),
+    }
+    weights = {f"attn.{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    model, x = parsed(text, weights), rng.normal(size=(3, 5, 16)).astype(np.float32)
+    native = zoo.load(model, framework="keras")
+    assert ["InputLayer", "MultiHeadAttention"] == [type(layer).__name__ for layer in native.layers]
+    want = zoo.runner(model, "onnx").run({"x": x})["y"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(native(x)), want, rtol=1e-4, atol=1e-5)
+    native.save(tmp_path / "model.keras")
+    for made in (native, keras.saving.load_model(tmp_path / "model.keras")):
+        back = tensors(made)
+        assert list(weights) == list(back)
+        assert all(back[name].numpy().tobytes() == array.tobytes() for name, array in weights.items())
+
+
+def test_heads_that_stand_otherwise_are_no_layer_of_keras(weights, feeds):
+    text = TRANSFORMER.replace("q = Transpose <perm = [0, 2, 1, 3]> (q2)", "q = Transpose <perm = [0, 3, 1, 2]> (q2)")
+    model = parsed(text, weights["transformer"])
+    assert "MultiHeadAttention" not in {type(x).__name__ for x in zoo.load(model, framework="keras").layers}
+    want = zoo.runner(model, "onnx").run(feeds["transformer"])["hidden"]
+    made = zoo.runner(model, "keras").run(feeds["transformer"])["hidden"]
+    np.testing.assert_allclose(made, want, rtol=1e-5, atol=1e-5)
+
+
 def test_causal_attention_is_keras_layer_as_well(weights, feeds):
     text = TRANSFORMER.replace("Attention (q, k, v, every)", "Attention <is_causal = 1> (q, k, v)")
     text = text.replace(", int64[N, L] mask)", ")").replace(

@@ -256,7 +256,7 @@ def test_one_projection_for_all_three_is_taken_apart_and_comes_back_whole(text, 
         "attn.proj.weight": (16, 16),
         "attn.proj.bias": (16,),
     }
-    weights = {f"attn.{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     model, x = parsed(text, weights), rng.normal(size=(3, 5, 16)).astype(np.float32)
     native = zoo.load(model, framework="keras")
     assert ["InputLayer", "MultiHeadAttention"] == [type(layer).__name__ for layer in native.layers]

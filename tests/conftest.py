@@ -79,11 +79,10 @@ def _is_mine(names: set[str]) -> bool:
 
 @pytest.fixture(autouse=True)
 def only_the_groups_frameworks() -> Generator[None, None, None]:
-    """A test of a run imports no framework of another."""
+    """A test of torch's run imports no other framework, and none of another run what torch compiles by."""
     yield
-    foreign = OTHERS - ({"jax"} if GROUP == "tensorflow" else set())  # TensorFlow's own import takes JAX along
-    found = sorted(foreign & sys.modules.keys()) if GROUP else []
-    assert [] == found, "mark the test by its framework, or run it in a process of its own"
+    foreign = OTHERS if GROUP == "torch" else {"triton"} if GROUP else set()
+    assert [] == sorted(foreign & sys.modules.keys()), "mark the test by its framework, or run it in a process"
 
 
 def _strict(report: Report) -> Report:

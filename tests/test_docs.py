@@ -22,6 +22,8 @@ BY_HAND = "zoo.architectures.make"  # the tool that exports architectures wants 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 COMMANDS = re.findall(r"^    (zoo [^#\n]*[^#\s])", README, re.MULTILINE)
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+GUIDE = (ROOT / "docs" / "frameworks.md").read_text()
+OF_FRAMEWORKS = re.findall(r"^## (\w+)\n.*?^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def modules() -> list[tuple[str, str]]:
@@ -74,6 +76,13 @@ def test_a_command_of_the_readme_does_what_its_reader_expects(line, desk):
 def test_a_program_of_the_readme_runs(program, desk):
     pytest.importorskip("torch")
     assert run([sys.executable, "-c", program], desk)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("framework", "program"), OF_FRAMEWORKS, ids=[name for name, _ in OF_FRAMEWORKS])
+def test_a_frameworks_program_of_the_guide_runs(framework, program, desk):
+    pytest.importorskip(FRAMEWORKS[framework].package)
+    run([sys.executable, "-W", "ignore", "-c", program], desk)
 
 
 def test_the_readme_has_examples_to_run():

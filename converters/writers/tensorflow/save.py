@@ -51,8 +51,8 @@ def _shown(module: Module) -> str:
 def run_saved_model(folder: Path, source: Source, feeds: Feeds) -> dict[str, Array]:
     """The outputs of a SavedModel's `serving_default`, in the author's layout."""
     serving = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    given = {name: from_numpy(array) for name, array in _as_saved(source, feeds)}
-    return _as_author(source, {name: to_numpy(x) for name, x in serving(**given).items()})
+    given = {name: from_numpy(array) for name, array in as_saved(source, feeds)}
+    return as_author(source, {name: to_numpy(x) for name, x in serving(**given).items()})
 
 
 def tflite(module: Module, path: Path, kind: str = "float32", samples: Iterable[Feeds] | None = None) -> None:
@@ -88,7 +88,7 @@ def tflite(module: Module, path: Path, kind: str = "float32", samples: Iterable[
 
 def _representative(source: Source, samples: Iterable[Feeds]) -> Iterator[dict[str, Array]]:
     for feeds in samples:
-        yield dict(_as_saved(source, feeds))
+        yield dict(as_saved(source, feeds))
 
 
 def run_tflite(path: Path, source: Source, feeds: Feeds) -> dict[str, Array]:
@@ -96,18 +96,18 @@ def run_tflite(path: Path, source: Source, feeds: Feeds) -> dict[str, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow announces that its interpreter moves to a package of its own
         interpreter = tf.lite.Interpreter(model_path=str(path))
-    made = interpreter.get_signature_runner("serving_default")(**dict(_as_saved(source, feeds)))
-    return _as_author(source, {name: np.asarray(x) for name, x in made.items()})
+    made = interpreter.get_signature_runner("serving_default")(**dict(as_saved(source, feeds)))
+    return as_author(source, {name: np.asarray(x) for name, x in made.items()})
 
 
-def _as_saved(source: Source, feeds: Feeds) -> Iterator[tuple[str, Array]]:
+def as_saved(source: Source, feeds: Feeds) -> Iterator[tuple[str, Array]]:
     """The author's arrays by the names of the signature, in the model's layout."""
     for name, argument in zip(source.inputs, source.arguments, strict=True):
         perm = source.layouts.inputs.get(name)
         yield argument, feeds[name] if perm is None else np.ascontiguousarray(np.transpose(feeds[name], perm))
 
 
-def _as_author(source: Source, made: Mapping[str, Array]) -> dict[str, Array]:
+def as_author(source: Source, made: Mapping[str, Array]) -> dict[str, Array]:
     """Outputs in the author's layout."""
     perms = source.layouts.outputs
     return {name: x if name not in perms else np.transpose(x, np.argsort(perms[name])) for name, x in made.items()}

@@ -104,6 +104,8 @@ def _in_two(x: Tensor, kernel: Tensor, at: Windows, is_deep: bool) -> Tensor:
         x = padded(x, at.padding)
     plain = at.stride[0] == at.stride[1] and (max(at.stride) == 1 or max(at.dilation) == 1)
     if is_deep and plain:
+        if isinstance(padding, list):  # lost where TensorFlow 2.21 fuses a bias: the process ends at a failed check
+            x, padding = padded(x, at.padding), "VALID"
         return tf.nn.depthwise_conv2d(x, kernel, [1, *at.stride, 1], padding, dilations=at.dilation)
     if is_deep:
         kernel = tf.reshape(kernel, [*at.kernel, 1, -1])

@@ -78,8 +78,10 @@ def agrees() -> Callable[..., Any]:
     import zoo
     from zoo.converters.writers.tensorflow.runner import TensorFlowRunner
 
-    def check(graph: str, feeds: Mapping[str, Any], *, traced: bool = True) -> list[Any]:
-        model = parsed(graph)
+    def check(
+        graph: str, feeds: Mapping[str, Any], weights: Mapping[str, Any] | None = None, *, traced: bool = True
+    ) -> list[Any]:
+        model = parsed(graph, weights)
         expected = zoo.runner(model, "onnx").run(feeds).values()
         runner = zoo.runner(model, "tensorflow")
         assert isinstance(runner, TensorFlowRunner)

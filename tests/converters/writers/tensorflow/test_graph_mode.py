@@ -104,6 +104,20 @@ def test_boxes_that_overlap_are_suppressed_in_the_graph(agrees):
     )
 
 
+def test_a_depthwise_convolution_keeps_its_padding_where_its_bias_is_fused(agrees):
+    """TensorFlow 2.21 loses the padding of the fused one, and the process ends."""
+    graph = """
+    agraph (float[N, 8, H, W] x) => (float[N, 8, P, Q] y) {
+      a = Conv <group = 8, pads = [1, 1, 1, 1], strides = [2, 2]> (x, kernel, bias)
+      y = Relu (a)
+    }
+    """
+    generator = np.random.default_rng(0)
+    shapes = {"x": (2, 8, 9, 7), "kernel": (8, 1, 3, 3), "bias": (8,)}
+    arrays = {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    agrees(graph, {"x": arrays.pop("x")}, arrays)
+
+
 def test_a_gradient_is_that_of_its_part_of_the_graph():
     model = parsed(
         "agraph (float[N] a, float[N] b) => (float[N] by_a, float[N] by_b) { c = Mul (a, a) d = Mul (c, b) }"

@@ -42,6 +42,7 @@ def infer_shapes(model: ir.Model) -> None:
     """
     _shape_spectra(model)
     proto = ir.to_proto(model)
+    _stand_in(proto.graph)
     nested = list(_bodies(proto.graph))
     for body, around in nested:
         _tell_constants(body, around)
@@ -65,6 +66,16 @@ def _shape_spectra(model: ir.Model) -> None:
         bins = None if not isinstance(size, int) else size // 2 + 1 if onesided else size
         batch = x.shape[0] if x is not None and x.shape is not None else None
         node.outputs[0].shape = ir.Shape([batch, None, bins, 2])
+
+
+def _stand_in(graph: GraphProto) -> None:
+    """Put an operator of the same shapes in the place of GroupNormalization, of which onnx infers nothing."""
+    for node in graph.node:
+        if node.op_type == "GroupNormalization" and not node.domain:
+            node.op_type = "InstanceNormalization"
+            del node.attribute[:]
+        for body in _graphs(node):
+            _stand_in(body)
 
 
 def _inferred(proto: onnx.ModelProto, has_bodies: bool) -> onnx.ModelProto:

@@ -286,11 +286,12 @@ def _stablehlo(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement |
     bound = canonical_of(model, "jax")
     inputs, outputs = specs_of(bound, dtype=asked.dtype)
     given, rounded = _examples(model, bound, asked.dtype)
-    saving.save(writer.write(bound), path, inputs, given, asked.dtype)
+    fixed = saving.save(writer.write(bound), path, inputs, given, asked.dtype)
+    only = f", for {', '.join(f'{name} = {size}' for name, size in fixed.items())} alone" if fixed else ""
     if not asked.check:
-        return "not checked", None
+        return f"not checked{only}", None
     got = dict(zip([o.name for o in outputs], saving.run_saved(path, inputs, outputs, given), strict=True))
-    return "jax.export.deserialize and ONNX Runtime", _accepted(
+    return f"jax.export.deserialize and ONNX Runtime{only}", _accepted(
         _expected(source(model), rounded), got, model, bound, asked.dtype
     )
 

@@ -224,3 +224,19 @@ def test_two_modules_compute_the_same_each_for_itself_and_random_numbers_are_mad
     model = graph(text)
     model.graph[0].metadata_props[g.PATH], model.graph[1].metadata_props[g.PATH] = "first", "second"
     assert len(model.graph) == len(canonical(model).graph)
+
+
+def test_a_group_normalisation_keeps_its_shape_which_onnx_does_not_say(graph):
+    model = canonical(
+        graph(
+            """agraph (float[batch, 4, size] x, float[4] scale, float[4] bias) => (float[n, m, k] y) {
+        a = GroupNormalization <num_groups = 2> (x, scale, bias)
+        b = Relu (a)
+        y = GroupNormalization <num_groups = 4> (b, scale, bias)
+    }"""
+        )
+    )
+    a, b = (node.outputs[0] for node in list(model.graph)[:2])
+    assert str(a.shape) == str(b.shape) == "[batch,4,size]"
+    assert ["GroupNormalization", "Relu", "GroupNormalization"] == ops(model)
+    assert 2 == list(model.graph)[0].attributes.get_int("num_groups")

@@ -13,9 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.sizes import places
 
 Value = Any
 
@@ -83,20 +83,20 @@ def attention_mask(
     A query's place is behind the `past` keys, or among the last of each sample's `lengths` [batch] of keys; it attends
     no later key if is_causal, and only so many on its left and right. A mask that ends too early leaves out the rest.
     """
-    keys, places = np.arange(k.shape[2]), np.arange(q.shape[2])[:, None]
+    keys, queries = places(k.shape[2]), places(q.shape[2])[:, None]
     if lengths is None:
-        places = places + past
-        allowed: Any = np.ones((q.shape[2], k.shape[2]), bool)
+        allowed = (keys >= 0) & (queries >= 0)  # all
+        queries = queries + past
     else:
         lengths = lengths.reshape(-1, 1, 1, 1)
-        places = places + (lengths - q.shape[2])
+        queries = queries + (lengths - q.shape[2])
         allowed = keys < lengths
     if is_causal:
-        allowed = allowed & (keys <= places)
+        allowed = allowed & (keys <= queries)
     if left >= 0:
-        allowed = allowed & (keys >= places - left)
+        allowed = allowed & (keys >= queries - left)
     if right >= 0:
-        allowed = allowed & (keys <= places + right)
+        allowed = allowed & (keys <= queries + right)
     if mask is None:
         return allowed
     is_bool = mask.dtype == bool

@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.converters.writers import numbers
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.sizes import places
 from zoo.errors import HubError
 
 Value = Any
@@ -20,7 +21,7 @@ REDUCTIONS = {"none": "set", "add": "add", "mul": "multiply", "max": "max", "min
 
 def grid(shape: Sequence[int]) -> list[Any]:
     """The place of each element of a shape along each axis, of shapes that broadcast to it."""
-    return list(np.ogrid[tuple(slice(n) for n in shape)])
+    return [places(n).reshape([-1 if i == axis else 1 for i in range(len(shape))]) for axis, n in enumerate(shape)]
 
 
 @lowers("Where")
@@ -102,8 +103,8 @@ def tensor_scatter(
 @lowers("Compress")
 def compress(w: Any, input: Value, condition: Value, *, axis: int | None = None) -> Value:  # noqa: A002
     """What stands where the condition holds, along an axis or of all elements; a short one holds nowhere else."""
-    places = np.flatnonzero(w.concrete(condition))
-    return jnp.take(input.reshape(-1), places) if axis is None else jnp.take(input, places, axis)
+    at = np.flatnonzero(w.concrete(condition))
+    return jnp.take(input.reshape(-1), at) if axis is None else jnp.take(input, at, axis)
 
 
 @lowers("NonZero")
@@ -119,8 +120,8 @@ def one_hot(w: Any, indices: Value, depth: Value, values: Value, *, axis: int = 
     at = indices.astype(int) if jnp.issubdtype(indices.dtype, jnp.floating) else indices
     axis = axis % (indices.ndim + 1)
     at = jnp.expand_dims(jnp.where(at < 0, at + count, at), axis)
-    places = np.arange(count).reshape([-1 if i == axis else 1 for i in range(at.ndim)])
-    return jnp.where(at == places, values[1], values[0])
+    along = np.arange(count).reshape([-1 if i == axis else 1 for i in range(at.ndim)])
+    return jnp.where(at == along, values[1], values[0])
 
 
 @lowers("Unique")

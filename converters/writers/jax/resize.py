@@ -16,6 +16,7 @@ import numpy as np
 
 from zoo.converters.writers.jax import lowers
 from zoo.converters.writers.jax.types import Array
+from zoo.converters.writers.numbers import source_places, weighted_neighbours
 from zoo.errors import HubError
 
 Value = Any
@@ -94,10 +95,10 @@ def _sizes(w: Any, have: Sequence[int], scales: Value, sizes: Value, policy: str
     if sizes is None or sizes.size == 0:
         factors = [float(s) for s in w.concrete(scales).reshape(-1)]
         _check(have, factors, "scales")
-        return factors, [math.floor(scale * n) for scale, n in zip(factors, have, strict=True)]
+        return factors, [n if scale == 1 else math.floor(scale * n) for scale, n in zip(factors, have, strict=True)]
     wanted = w.ints(sizes)
     _check(have, wanted, "sizes")
-    factors = [size / n for size, n in zip(wanted, have, strict=True)]
+    factors = [1.0 if size == n else size / n for size, n in zip(wanted, have, strict=True)]  # of symbols: the batch's
     if policy != "stretch":
         factors = [min(factors) if policy == "not_larger" else max(factors)] * len(have)
         wanted = [math.floor(scale * n + 0.5) for scale, n in zip(factors, have, strict=True)]
@@ -117,42 +118,3 @@ def _read(x: Value, axis: int, places: Array, weights: Array) -> Value:
         part = jnp.take(x, places[:, k], axis) * jnp.asarray(weights[:, k], x.dtype).reshape(shape)
         total = part if total is None else total + part
     return total
-
-
-def source_places(size: int, have: int, scale: float, coordinates: str, begin: float, end: float) -> Array:
-    """Where the places of an output of `size` lie along an axis of `have` elements."""
-    at = np.arange(size, dtype=np.float64)
-    length = scale * have  # ONNX counts with the size before it is rounded
-    if coordinates == "align_corners":
-        return at * (have - 1) / (length - 1) if length != 1 else at * 0
-    if coordinates == "asymmetric":
-        return at / scale
-    if coordinates == "tf_crop_and_resize":
-        if length == 1:
-            return at * 0 + (begin + end) * (have - 1) / 2
-        return begin * (have - 1) + at * (end - begin) * (have - 1) / (length - 1)
-    if coordinates == "pytorch_half_pixel" and length == 1:
-        return at * 0 - 0.5
-    shift = have / 2 * (1 - size / length) if coordinates == "half_pixel_symmetric" else 0.0
-    return np.asarray(shift + (at + 0.5) / scale - 0.5)
-
-
-def weighted_neighbours(at: Array, radius: int, shrink: float, cubic_coeff_a: float) -> tuple[Array, Array]:
-    """Which elements each place reads and how much of each, [n, count] both: a triangle of radius 1, a cubic of 2.
-
-    `shrink` below 1 widens the kernel, so that an image that becomes smaller is smoothed (antialias).
-    """
-    first = math.floor(-radius / shrink) + 1
-    base = np.floor(at)
-    offsets = np.arange(first, 2 - first)
-    distance = np.abs((offsets - (at - base)[:, None]) * shrink)
-    if radius == 1:
-        weights = np.maximum(1 - distance, 0)
-    else:
-        a = cubic_coeff_a
-        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
-        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-        weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
-    if shrink != 1.0:
-        weights = weights / weights.sum(-1, keepdims=True)
-    return (base[:, None] + offsets).astype(np.int64), weights

@@ -13,10 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.sizes import places
 from zoo.errors import HubError
 
 Value = Any
@@ -231,5 +231,5 @@ def _over_time(
         after = tuple(jnp.where(is_inside, new, old) for new, old in zip(after, carry, strict=True))
         return after, jnp.where(is_inside, after[0], 0)
 
-    last, y = lax.scan(at, states, (np.arange(gates.shape[0]), gates), reverse=is_backward)
+    last, y = lax.scan(at, states, (places(gates.shape[0]), gates), reverse=is_backward)
     return y, last

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zoo.converters.writers.jax import lowers
+from zoo.converters.writers.jax.sizes import places as numbered
 from zoo.converters.writers.jax.windows import along_channels, windows_of
 from zoo.errors import HubError
 
@@ -56,7 +57,7 @@ def read_at(
                 place = reflected(place, *((0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)))
             read.append((jnp.clip(place, 0, size - 1).astype(jnp.int32), weight))
         neighbours.append(read)
-    batch = np.arange(x.shape[0]).reshape(-1, *[1] * (places[0].ndim - 1))
+    batch = numbered(x.shape[0]).reshape(-1, *[1] * (places[0].ndim - 1))
     total: Value = 0
     for corner in itertools.product(*neighbours):
         share = math.prod((weight for _, weight in corner[1:]), start=corner[0][1])

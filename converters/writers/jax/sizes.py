@@ -7,7 +7,9 @@ this file, and becomes a jax array only where another one wants it as a tensor.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +38,32 @@ def sizes(items: Sequence[Any] | Array, shape: Sequence[int] | None = None) -> A
     made[:] = flat
     made = made.reshape([len(flat)] if shape is None else tuple(shape))
     return Sizes(made) if any(is_symbolic_dim(n) for n in flat) else made.astype(np.int64)
+
+
+def places(n: Any) -> Any:
+    """0, 1, ... below a size: numpy's, or jax's where it is a symbol."""
+    return jnp.arange(n) if is_symbolic_dim(n) else np.arange(n)
+
+
+BOUNDS: ContextVar[list[str] | None] = ContextVar("BOUNDS", default=None)
+
+
+@contextmanager
+def bounds() -> Iterator[list[str]]:
+    """Collects what a trace takes for granted of symbols (`sequence <= 512`), as jax.export writes it."""
+    found: list[str] = []
+    token = BOUNDS.set(found)
+    try:
+        yield found
+    finally:
+        BOUNDS.reset(token)
+
+
+def note_bound(size: Any, most: Any) -> None:
+    """Note that as many elements as a symbol says are cut out of no more than `most`: of a table of places, say."""
+    found = BOUNDS.get()
+    if found is not None and is_symbolic_dim(size) and not is_symbolic_dim(most):
+        found.append(f"{size} <= {most}")
 
 
 def as_array(x: Sizes) -> jax.Array:

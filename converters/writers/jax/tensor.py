@@ -13,7 +13,7 @@ import numpy as np
 from jax.export import is_symbolic_dim
 
 from zoo.converters.writers.jax import lowers
-from zoo.converters.writers.jax.sizes import sizes
+from zoo.converters.writers.jax.sizes import note_bound, sizes
 from zoo.converters.writers.strings import decoded
 from zoo.errors import HubError
 
@@ -117,6 +117,7 @@ def slice_(w: Any, data: Value, starts: Value, ends: Value, axes: Value = None, 
     strides = [1] * len(begins) if steps is None else w.ints(steps)
     index = [slice(None)] * data.ndim
     for axis, begin, end, step in zip(along, begins, limits, strides, strict=True):
+        note_bound(end, data.shape[axis])
         index[axis] = slice(begin, end, step)
     return data[tuple(index)]
 

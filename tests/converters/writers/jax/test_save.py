@@ -108,6 +108,43 @@ def test_shapes_that_are_computed_of_free_sizes_stay_free(tmp_path):
         np.testing.assert_allclose(program.call(feeds), want, rtol=1e-5, atol=1e-5)
 
 
+def test_a_table_of_places_bounds_a_free_size(tmp_path):
+    """Position embeddings: as many of 16 rows as the sequence is long."""
+    model = parsed(
+        """agraph (float[N, T, 4] x) => (float[N, T, 4] y) {
+          s = Shape <start = 1, end = 2> (x)
+          zero = Constant <value = int64[1] {0}> ()
+          places = Slice (table, zero, s, zero)
+          y = Add (x, places)
+        }""",
+        {"table": np.arange(64, dtype=np.float32).reshape(16, 4)},
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    made = zoo.convert(tmp_path / "model.onnx", "stablehlo", tmp_path / "model.stablehlo")
+    assert made.checked == "jax.export.deserialize and ONNX Runtime"
+    program = export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes()))
+    assert [str(d) for d in program.in_avals[0].shape] == ["N", "T", "4"]
+    assert program.call(np.zeros((2, 9, 4), np.float32))[1, 8].tolist() == [32, 33, 34, 35]
+    with pytest.raises(ValueError, match="refining shapes"):
+        program.call(np.zeros((2, 17, 4), np.float32))
+
+
+def test_a_size_that_can_not_be_free_is_named(tmp_path):
+    """Every other pixel of a picture of free height: an image is resized to a size that is known when jax traces."""
+    model = parsed(
+        """agraph (float[N, 3, H, 8] x) => (float[N, 3, P, 4] y) {
+          scales = Constant <value = float[4] {1, 1, 0.5, 0.5}> ()
+          none = Constant <value = float[0] {}> ()
+          y = Resize <mode = "linear"> (x, none, scales)
+        }"""
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    made = zoo.convert(tmp_path / "model.onnx", "stablehlo", tmp_path / "model.stablehlo")
+    assert made.checked.startswith("jax.export.deserialize and ONNX Runtime, for H = ")
+    program = export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes()))
+    assert str(program.in_avals[0].shape[0]) == "N"
+
+
 def test_strings_are_refused(tmp_path):
     model = parsed("agraph (string[N] x) => (string[N] y) { y = StringConcat (x, x) }")
     onnx.save(model, tmp_path / "model.onnx")

@@ -49,6 +49,9 @@ MODELS = (
     Format(
         "keras-json", "Keras, the architecture as JSON beside a file of weights", (".json",), "keras_json", "weights"
     ),
+    Format("tensorflow-saved-model", "TensorFlow, a SavedModel", (".pb",), "tf_saved"),
+    Format("tensorflow-meta-graph", "TensorFlow 1, a graph beside its checkpoint", (".meta",), "tf_meta"),
+    Format("tensorflow-graph", "TensorFlow, a frozen graph", (".pb",), "tf_frozen"),
     Format("tflite", "TFLite (LiteRT)", (".tflite", ".lite"), "tflite"),
     Format("torchscript", "TorchScript (torch.jit.save)", (".pt", ".ts"), "torchscript"),
     Format("torch-export", "torch.export's ExportedProgram", (".pt2",), "torch_export"),

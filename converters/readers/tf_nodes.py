@@ -237,6 +237,23 @@ class Nodes:
         if made is not None and made.size <= MAX_FOLDED:
             self.partial[node.outputs[0]] = made
 
+    def branching(
+        self, kind: str, results: Sequence[ir.Value], *inputs: ir.Value | None, fit: bool = True, **attributes: Any
+    ) -> Sequence[ir.Value]:
+        """An If or a Loop, whose outputs are of the types, and where they `fit` of the shapes, of `results`."""
+        self.root.count += 1
+        values = [
+            ir.Value(
+                name=self.named(f"{self.scope}/{kind}" if self.scope else kind),
+                type=r.type,
+                shape=r.shape if fit else None,
+            )
+            for r in results
+        ]
+        name = values[0].name if values else self.named(kind)
+        self.nodes.append(ir.node(kind, inputs, attributes, outputs=values, name=name))
+        return values
+
     # -- graphs
 
     def body(self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], name: str) -> ir.Graph:

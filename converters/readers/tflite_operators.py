@@ -670,7 +670,9 @@ def if_(c: Call) -> Sequence[ir.Value]:
         made = c.reader.run(inner, int(c.option(key)), inputs)
         branches.append(inner.body([], made, key))
     condition = c.b.op("Reshape", c.stored(0), c.b.ints())
-    return c.b.ops("If", len(branches[0].outputs), condition, then_branch=branches[0], else_branch=branches[1])
+    then, other = branches
+    alike = all(shape_of(x) == shape_of(y) for x, y in zip(then.outputs, other.outputs, strict=False))
+    return c.b.branching("If", then.outputs, condition, fit=alike, then_branch=then, else_branch=other)
 
 
 @operator("WHILE")
@@ -688,7 +690,7 @@ def while_(c: Call) -> Sequence[ir.Value]:
         raise Fault(f"a loop of {len(state)} tensors gives {len(made)}", is_refusal=False)
     again = inner.op("Reshape", c.reader.run(inner, condition, made)[0], inner.ints())
     graph = inner.body([turn, go, *state], [again, *made], "body")
-    return b.ops("Loop", len(start), None, first, *start, body=graph)
+    return b.branching("Loop", start, None, first, *start, body=graph)
 
 
 @operator("CALL")

@@ -362,7 +362,10 @@ def arange(op: Scribe, p: Params) -> Any:
     begin, end = (0.0, start) if stop == "None" else (start, p.number("stop"))
     if step == 0 or not 0 <= (end - begin) / step <= 1 << 20:
         raise Fault(f"a range from {begin} to {end} by {step}")
-    numbers = np.repeat(np.arange(begin, end, step), min(p.integer("repeat", 1), 1 << 10))
+    times = p.integer("repeat", 1)
+    if not 1 <= times <= 1 << 10:
+        raise Fault(f"a range of which each number stands {times:,} times")
+    numbers = np.repeat(np.arange(begin, end, step), times)
     return op.const(numbers, dtype_of(p.text("dtype", "float32")).numpy())
 
 
@@ -447,7 +450,9 @@ def one_hot(op: Scribe, p: Params, indices: ir.Value) -> Any:
     kind = dtype_of(p.text("dtype", "float32"))
     values = op.const([p.number("off_value", 0.0), p.number("on_value", 1.0)], kind.numpy())
     ids = op.cast(indices, ir.DataType.INT64)
-    places = op.const(list(range(min(p.integer("depth"), 1 << 20))))
+    if not 1 <= p.integer("depth") <= 1 << 20:
+        raise Fault(f"one_hot of depth {p.integer('depth'):,}")
+    places = op.const(np.arange(p.integer("depth")))
     is_on = op.Equal(op.Unsqueeze(ids, op.const([-1])), places)
     off, on = op.Gather(values, op.const(0), axis=0), op.Gather(values, op.const(1), axis=0)
     return op.Where(is_on, on, off)

@@ -19,17 +19,23 @@ from zoo.converters.graph import MADE_BY, MODULES, PARAMETER, PATH, STORED_OPSET
 from zoo.converters.tensors import Tensor
 
 IR_VERSION = 11
-MAX_NODES = 200_000
+MAX_NODES = 200_000  # of a file of any size
+FEW_NODES = 8_000  # of the smallest: no honest one unrolls to more
 MAX_KNOWN = 4096  # elements of a constant that inference looks at
 MAX_CONSTANT_BYTES = 64 << 20  # of constants that a reader makes up, all together
 # What is tried where nothing tells a rank: what convolves says that it is a picture, so sequences and rows are left.
 RANKS = (3, 4, 2, 5, 1)
 INDEX_RANKS = (2, 1, 3, 4)  # of what picks rows of an embedding: [N, T] most often
-MAX_TRIALS = 40
+MAX_TRIALS = 12
 # Operators whose first input has the rank of their output: what is learned of one is true of the other.
 RANK_KEEPERS = frozenset(
     ("Abs", "Cast", "Clip", "Dropout", "Exp", "Identity", "Log", "LogSoftmax", "Neg", "Not", "Pow", "Relu", "Sigmoid")
     + ("Slice", "Softmax", "Sqrt", "Tanh", "Transpose", "Elu", "Gelu", "LeakyRelu", "Pad", "Selu", "HardSigmoid")
+)
+# Operators with a function body, of which inference of one node says nothing.
+SHAPE_KEEPERS = frozenset(
+    ("Celu", "Clip", "Elu", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "LayerNormalization", "LeakyRelu")
+    + ("LogSoftmax", "Mish", "PRelu", "RMSNormalization", "Relu", "Selu", "Shrink", "Softmax", "Softplus", "Softsign")
 )
 # Operators whose output is made of their first input's numbers, in its dtype.
 MOVERS = frozenset(
@@ -67,7 +73,14 @@ class Facts:
 
     def __init__(self, ranks: Mapping[str, int] | None = None, dtypes: Mapping[str, ir.DataType] | None = None) -> None:
         self.ranks = dict(ranks or {})
+        self.sizes: dict[str, tuple[int, ...]] = {}  # of inputs that can't be of free size
         self.dtypes = dict(dtypes or {})
+
+    def with_rank(self, name: str, rank: int) -> Facts:
+        """The same and one rank more."""
+        made = Facts(self.ranks | {name: rank}, self.dtypes)
+        made.sizes = self.sizes
+        return made
 
     def add(self, learned: Learned) -> bool:
         """Note it; False if that was known, so that to begin again would go on without end."""
@@ -96,14 +109,23 @@ def with_facts(
         except UnknownRank as unknown:
             if unknown.name in facts.ranks:
                 raise
-            for rank in _ranks(unknown, facts):
-                left[0] -= 1
-                try:
-                    return with_facts(build, Facts(facts.ranks | {unknown.name: rank}, facts.dtypes), left)
-                except Fault:
-                    if left[0] <= 0:
-                        raise
-            raise
+            return _with_likely_rank(build, facts, unknown, left)
+
+
+def _with_likely_rank(
+    build: Callable[[Facts], ir.Model], facts: Facts, unknown: UnknownRank, left: list[int]
+) -> ir.Model:
+    """The model with the first rank that fits. Raises the Fault of the likeliest where none does."""
+    first: Fault | None = None
+    for rank in _ranks(unknown, facts):
+        left[0] -= 1
+        if left[0] < 0:
+            break
+        try:
+            return with_facts(build, facts.with_rank(unknown.name, rank), left)
+        except Fault as fault:
+            first = first or fault
+    raise first or unknown
 
 
 def _ranks(unknown: UnknownRank, facts: Facts) -> list[int]:
@@ -115,13 +137,15 @@ def _ranks(unknown: UnknownRank, facts: Facts) -> list[int]:
 class Scribe(Builder):
     """Adds nodes, named after the author's module at `path`: `op.Add(a, b)` is one node and gives its output.
 
-    `op.within()` is a scribe for the body of an If or Loop, which shares names and limits.
+    `op.within()` is a scribe for the body of an If or Loop, which shares names and limits. `size_bytes` is the program's
+    in its file: what a small one may grow to is bounded by it.
     """
 
-    def __init__(self, parent: Scribe | None = None) -> None:
+    def __init__(self, parent: Scribe | None = None, size_bytes: int = MAX_NODES) -> None:
         super().__init__()
-        self.parent = parent
+        self.limit: int = parent.limit if parent else min(FEW_NODES + size_bytes, MAX_NODES)
         self.path: str = parent.path if parent else ""
+        self.parts: int | None = None  # how many results are asked for, where the program says so
         self.inputs: dict[str, ir.Value] = parent.inputs if parent else {}
         self.initializers: dict[str, ir.Value] = parent.initializers if parent else {}
         self.names: set[str] = parent.names if parent else set()
@@ -157,8 +181,8 @@ class Scribe(Builder):
     def _count(self, nodes: int, size_bytes: int) -> None:
         self.spent[0] += nodes
         self.spent[1] += size_bytes
-        if self.spent[0] > MAX_NODES:
-            raise Fault(f"more than {MAX_NODES:,} operators", is_refusal=True)
+        if self.spent[0] > self.limit:
+            raise Fault(f"more than {self.limit:,} operators", is_refusal=True)
         if self.spent[1] > MAX_CONSTANT_BYTES:
             raise Fault(f"constants of more than {MAX_CONSTANT_BYTES >> 20} MB", is_refusal=True)
 
@@ -371,6 +395,10 @@ class Scribe(Builder):
                     value.shape = ir.Shape(
                         [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims]
                     )
+        first, made = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op_type in SHAPE_KEEPERS and first is not None and first.dtype is not None and made.shape is None:
+            made.dtype, made.shape = first.dtype, first.shape
+            self.note(made)
 
 
 def finish(

@@ -20,7 +20,7 @@ PYTHON = {
 }
 PYTHON |= {"math": {"ceil", "floor"}, "torch": {"sym_max", "sym_min", "sym_not", "sym_float", "sym_int"}}
 WRAPPED = ("wrap_with_set_grad_enabled", "wrap_with_autocast", "invoke_subgraph")
-PLAIN = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools", "as_strings")
+PLAIN = ("as_int", "as_bool", "as_string", "as_ints", "as_floats", "as_bools", "as_strings")
 
 
 class Walk:
@@ -109,6 +109,8 @@ class Walk:
     def argument(self, arg: Mapping[str, Any]) -> Any:
         """An argument's value."""
         ((kind, value),) = arg.items()
+        if kind == "as_float":
+            return float(value)  # "Infinity" is text
         if kind in PLAIN:
             return value
         if kind == "as_none":

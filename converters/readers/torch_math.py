@@ -610,6 +610,8 @@ def any_(op: Scribe, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 def _variance(op: Scribe, x: ir.Value, dim: Any, correction: Any, keepdim: bool) -> tuple[ir.Value, ir.Value]:
     """(variance, mean): the sum of squares over n - correction."""
+    if dim is None and x.shape is None:  # of all, its rank needn't be known
+        x = op.Reshape(x, op.const([-1]))
     axes = axes_of(op, x, dim)
     centre = op.ReduceMean(x, op.const(axes), keepdims=1)
     away = op.Sub(x, centre)
@@ -773,6 +775,20 @@ def cdist(op: Scribe, x1: ir.Value, x2: ir.Value, p: float = 2, compute_mode: An
     """The p-norm between each row of one and each of the other."""
     away = op.Sub(op.Unsqueeze(x1, op.const([-2])), op.Unsqueeze(x2, op.const([-3])))
     return norm(op, away, p, [-1])
+
+
+@lowers("_cdist_forward")
+def cdist_forward(op: Scribe, x1: ir.Value, x2: ir.Value, p: float, compute_mode: Any = None) -> Any:
+    """The same, taken apart."""
+    return cdist(op, x1, x2, p)
+
+
+@lowers("_trilinear")
+def trilinear(op: Scribe, i1: ir.Value, i2: ir.Value, i3: ir.Value, expand1: Any, expand2: Any, expand3: Any,
+              sumdim: Any, unroll_dim: int = 1) -> Any:  # fmt: skip
+    """The sum of the product of three, each with more axes."""
+    wide = [op.Unsqueeze(x, op.const(list(at))) if at else x for x, at in ((i1, expand1), (i2, expand2), (i3, expand3))]
+    return op.ReduceSum(op.Mul(op.Mul(wide[0], wide[1]), wide[2]), op.const(list(sumdim)), keepdims=0)
 
 
 @lowers("bilinear")

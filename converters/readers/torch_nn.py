@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -27,7 +28,7 @@ from zoo.converters.readers.torch_aten import (
     vector,
 )
 from zoo.converters.readers.torch_math import is_known
-from zoo.converters.readers.torch_shapes import places, reshaped, sliced
+from zoo.converters.readers.torch_shapes import FAR, places, reshaped, sliced
 
 MAX_KERNEL = 1 << 20
 
@@ -360,6 +361,13 @@ def rrelu(op: Scribe, self: ir.Value, lower: float = 0.125, upper: float = 1 / 3
     return op.LeakyRelu(self, alpha=(lower + upper) / 2)
 
 
+@lowers("rrelu_with_noise_functional")
+def rrelu_with_noise(op: Scribe, self: ir.Value, noise: ir.Value, lower: float = 0.125, upper: float = 1 / 3,
+                     training: bool = False) -> Any:  # fmt: skip
+    """The same, taken apart."""
+    return rrelu(op, self, lower, upper), noise
+
+
 @lowers("prelu", "_prelu_kernel")
 def prelu(op: Scribe, self: ir.Value, weight: ir.Value) -> Any:
     """Below 0 times a slope, one for all or one for each channel."""
@@ -444,18 +452,28 @@ def glu(op: Scribe, self: ir.Value, dim: int = -1) -> Any:
     return op.Mul(a, op.Sigmoid(b))
 
 
-@lowers("softmax", "_softmax", "special_softmax", "_safe_softmax")
+@lowers("softmax", "special_softmax", "_safe_softmax")
 def softmax(op: Scribe, self: ir.Value, dim: int, dtype: Any = None) -> Any:
     """Over an axis."""
-    number = None if isinstance(dtype, bool) else dtype
-    return op.Softmax(floating(op, in_dtype(op, self, number)), axis=dim)
+    return op.Softmax(floating(op, in_dtype(op, self, dtype)), axis=dim)
 
 
-@lowers("log_softmax", "_log_softmax", "special_log_softmax")
+@lowers("_softmax")
+def core_softmax(op: Scribe, self: ir.Value, dim: int, half_to_float: bool = False) -> Any:
+    """The same, taken apart."""
+    return op.Softmax(self, axis=dim)
+
+
+@lowers("_log_softmax")
+def core_log_softmax(op: Scribe, self: ir.Value, dim: int, half_to_float: bool = False) -> Any:
+    """Its logarithm, taken apart."""
+    return op.LogSoftmax(self, axis=dim)
+
+
+@lowers("log_softmax", "special_log_softmax")
 def log_softmax(op: Scribe, self: ir.Value, dim: int, dtype: Any = None) -> Any:
     """Its logarithm."""
-    number = None if isinstance(dtype, bool) else dtype
-    return op.LogSoftmax(floating(op, in_dtype(op, self, number)), axis=dim)
+    return op.LogSoftmax(floating(op, in_dtype(op, self, dtype)), axis=dim)
 
 
 @lowers("normalize")
@@ -576,16 +594,23 @@ def constant_pad(op: Scribe, self: ir.Value, pad: Any, value: Any = 0) -> Any:
 
 @lowers("im2col")
 def im2col(op: Scribe, self: ir.Value, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
-    """The windows [N, C * kernel, L]: a convolution by weights of which each takes one pixel."""
+    """The windows [N, C * kernel, L]: of each place of the kernel the pixels that it meets."""
     x, was_missing = _batched(op, self, 4)
-    channels, kernel = _channels(op, x), per_axis(kernel_size, 2)
-    area = prod(kernel)
-    if channels * area * area > 1 << 22:
-        raise Fault("windows too large", is_refusal=True)
-    taps = np.tile(np.eye(area).reshape(area, 1, *kernel), (channels, 1, 1, 1))
-    weight = op.const(taps, own(x).numpy())
-    made = convolved(op, x, weight, None, per_axis(stride, 2), per_axis(padding, 2), per_axis(dilation, 2), channels)
-    return _unbatched(op, op.reshape(made, [0, 0, -1]), was_missing)
+    kernel, steps = per_axis(kernel_size, 2), per_axis(stride, 2)
+    (high, wide), (above, beside) = per_axis(dilation, 2), per_axis(padding, 2)
+    if prod(kernel) > 1 << 10:
+        raise Fault(f"windows of {kernel}", is_refusal=True)
+    x = padded(op, x, [beside, beside, above, above], "constant") if above or beside else x
+    taken = []
+    for i, j in product(*map(range, kernel)):
+        rest = [(kernel[0] - 1 - i) * high, (kernel[1] - 1 - j) * wide]
+        ends = op.const([-n if n else FAR for n in rest])
+        part = op.Slice(x, op.const([i * high, j * wide]), ends, op.const([2, 3]), op.const(steps))
+        taken.append(op.reshape(part, [0, 0, 1, -1]))
+    stacked = op.Concat(*taken, axis=2) if len(taken) > 1 else taken[0]
+    length = op.Shape(stacked, start=3)
+    sizes = op.Concat(op.Shape(x, end=1), op.const([-1]), length, axis=0)
+    return _unbatched(op, op.Reshape(stacked, sizes), was_missing)
 
 
 @lowers("col2im")

@@ -67,7 +67,25 @@ def is_floating_point(op: Scribe, self: ir.Value) -> Any:
     return own(self) in FLOATS
 
 
-@lowers("is_complex", "is_cuda", "is_sparse", "is_quantized", "requires_grad", "is_mkldnn", "is_conj", "is_neg")
+OTHERS: tuple[str, ...] = (
+    "complex",
+    "cuda",
+    "sparse",
+    "quantized",
+    "mkldnn",
+    "conj",
+    "neg",
+    "nested",
+    "meta",
+    "xla",
+    "xpu",
+    "mps",
+    "hpu",
+)
+OTHERS += ("vulkan", "ipu", "ort", "inference", "leaf", "sparse_csr")
+
+
+@lowers("requires_grad", *(f"is_{name}" for name in OTHERS))
 def is_complex(op: Scribe, self: ir.Value) -> Any:
     """Nothing that is read here is."""
     return False
@@ -129,6 +147,10 @@ def flatten(op: Scribe, self: ir.Value, start_dim: int = 0, end_dim: int = -1) -
     """Axes start_dim to end_dim as one."""
     if start_dim == 1 and end_dim == -1 and (self.shape is None or len(self.shape) > 1):
         return op.Flatten(self, axis=1)
+    if self.shape is None and start_dim >= 0:  # its rank needn't be known for that
+        parts = [op.Shape(self, end=start_dim)] if start_dim else []
+        parts += [op.const([-1])] + ([op.Shape(self, start=end_dim + 1)] if end_dim != -1 else [])
+        return op.Reshape(self, op.Concat(*parts, axis=0) if len(parts) > 1 else parts[0])
     start, end = axis_of(op, self, start_dim), axis_of(op, self, end_dim)
     sizes = [size(op, self, i) for i in range(op.rank(self))]
     if not sizes or start == end:
@@ -193,6 +215,8 @@ def unsqueeze(op: Scribe, self: ir.Value, dim: int) -> Any:
 @lowers("squeeze", "squeeze_copy", is_view=True)
 def squeeze(op: Scribe, self: ir.Value, dim: Any = None) -> Any:
     """Without axes of size 1: those named that are, or all."""
+    if dim is None and self.shape is None:
+        return op.Squeeze(self)
     sizes = op.sizes_of(self)
     if dim is None:
         axes = [i for i, n in enumerate(sizes) if n == 1]
@@ -353,6 +377,8 @@ def split(op: Scribe, self: ir.Value, split_size: Any = None, dim: int = 0, spli
         if is_known(*sizes):
             return split_at(op, self, axis, sizes)
         return list(op.Split(self, vector(op, sizes), axis=axis, outputs=len(sizes)))
+    if op.sizes_of(self)[axis] is None and op.parts and is_known(sizes):
+        return [sliced(op, self, axis, i * sizes, (i + 1) * sizes) for i in range(op.parts)]
     whole = _sizes_along(op, self, axis)
     return split_at(op, self, axis, [min(sizes, whole - at) for at in range(0, whole, max(sizes, 1))])
 
@@ -388,6 +414,8 @@ def tensor_split(op: Scribe, self: ir.Value, sections: Any = None, dim: int = 0,
 def unbind(op: Scribe, self: ir.Value, dim: int = 0) -> Any:
     """Each place along an axis."""
     axis = axis_of(op, self, dim)
+    if op.sizes_of(self)[axis] is None and op.parts:
+        return [op.Gather(self, op.const(i), axis=axis) for i in range(op.parts)]
     return [op.Squeeze(part, op.const([axis])) for part in split_at(op, self, axis, [1] * _sizes_along(op, self, axis))]
 
 
@@ -576,31 +604,25 @@ def index_put(
         missing = op.rank(self) - op.rank(mask)
         wide = op.Unsqueeze(mask, op.const([-1 - i for i in range(missing)])) if missing else mask
         return op.Where(wide, values, self)
-    if truths or any(i is None for i in indices):
-        named = [axis for axis, i in enumerate(indices) if i is not None]
-        if truths or len(named) != 1:
-            raise Fault("a tensor set at such places", is_refusal=True)
-        rank, axis = op.rank(self), named[0]
-        perm = [axis, *(i for i in range(rank) if i != axis)]
-        moved = index_put(
-            op, op.Transpose(self, perm=perm), [indices[axis]], _moved_value(op, values, rank, axis), accumulate
-        )
-        return op.Transpose(moved, perm=[perm.index(i) for i in range(rank)])
-    places = [op.cast(i, ir.DataType.INT64) for i in indices]
-    stacked = op.Concat(*_stacked(op, self, places, list(range(len(places)))), axis=-1)
-    rest = op.Shape(self, start=len(places))
-    whole = (
-        op.Concat(op.Shape(stacked, end=-1), rest, axis=0) if op.rank(self) > len(places) else op.Shape(stacked, end=-1)
-    )
-    return op.ScatterND(self, stacked, op.Expand(values, whole), reduction="add" if accumulate else None)
-
-
-def _moved_value(op: Scribe, values: ir.Value, rank: int, axis: int) -> ir.Value:
-    n = op.rank(values)
-    if n < rank - axis:  # it is broadcast over the axes before
-        return values
-    at = axis - (rank - n)
-    return op.Transpose(values, perm=[at, *(i for i in range(n) if i != at)]) if at > 0 else values  # type: ignore[no-any-return]
+    if truths:
+        raise Fault("a tensor set where truths are among other indices", is_refusal=True)
+    named = [axis for axis, i in enumerate(indices) if i is not None]
+    if named != list(range(named[0], named[-1] + 1)):
+        raise Fault("a tensor set by indices of axes that are apart", is_refusal=True)
+    rank, begin, end = op.rank(self), named[0], named[-1] + 1
+    found = [op.cast(indices[axis], ir.DataType.INT64) for axis in named]
+    stacked = op.Concat(*_stacked(op, self, found, named), axis=-1)
+    wide = op.rank(stacked) - 1
+    parts = [op.Shape(self, end=begin)] if begin else []
+    parts += [op.Shape(stacked, end=-1)] + ([op.Shape(self, start=end)] if end < rank else [])
+    given = op.Expand(values, op.Concat(*parts, axis=0) if len(parts) > 1 else parts[0])
+    reduction = "add" if accumulate else None
+    if not begin:
+        return op.ScatterND(self, stacked, given, reduction=reduction)
+    perm = [*named, *range(begin), *range(end, rank)]
+    order = [*range(begin, begin + wide), *range(begin), *range(begin + wide, rank - len(named) + wide)]
+    moved = op.ScatterND(op.Transpose(self, perm=perm), stacked, op.Transpose(given, perm=order), reduction=reduction)
+    return op.Transpose(moved, perm=[perm.index(i) for i in range(rank)])
 
 
 @lowers("masked_fill")
@@ -656,7 +678,14 @@ def scatter(
     return op.ScatterElements(self, index, updates, axis=dim, reduction=REDUCTIONS[reduce] if reduce else None)
 
 
-@lowers("scatter_add", "index_add")
+@lowers("index_add")
+def index_add(op: Scribe, self: ir.Value, dim: int, index: ir.Value, source: ir.Value, alpha: Any = 1) -> Any:
+    """Slices added at places along an axis."""
+    given = TABLE["mul"](op, source, alpha) if alpha != 1 else source
+    return index_put(op, self, [None] * axis_of(op, self, dim) + [index], given, accumulate=True)
+
+
+@lowers("scatter_add")
 def scatter_add(op: Scribe, self: ir.Value, dim: int, index: ir.Value, src: Any = None) -> Any:
     """Values added at places along an axis."""
     return scatter(op, self, dim, index, src, "add")
@@ -831,14 +860,16 @@ def new_full(op: Scribe, self: ir.Value, size: Any, fill_value: Any, dtype: Any 
 @lowers("eye")
 def eye(op: Scribe, n: int, m: int | None = None, dtype: Any = None) -> Any:
     """Ones on the diagonal."""
-    made = np.eye(min(n, 1 << 12), min(m or n, 1 << 12))
-    return op.const(made, _dtype(dtype).numpy())
+    rows, columns = n, n if m is None else m
+    if not is_known(rows, columns) or not 0 <= rows * columns <= 1 << 22:
+        raise Fault(f"a diagonal of {rows} by {columns}", is_refusal=True)
+    return op.const(np.eye(rows, columns), _dtype(dtype).numpy())
 
 
 @lowers("arange", "range")
-def arange(op: Scribe, start: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Any:
-    """From start to below end."""
-    first, last = (0, start) if end is None else (start, end)
+def arange(op: Scribe, start: Any = None, end: Any = None, step: Any = 1, dtype: Any = None) -> Any:
+    """From start to below end; one number is the end."""
+    first, last = (0, start) if end is None else (0 if start is None else start, end)
     is_float = any(isinstance(v, float) or (isinstance(v, Sym) and v.kind == "float") for v in (first, last, step))
     kind = _dtype(dtype, ir.DataType.FLOAT if is_float else ir.DataType.INT64)
     if is_known(first, last, step):
@@ -861,7 +892,13 @@ def linspace(op: Scribe, start: Any, end: Any, steps: Any, dtype: Any = None) ->
     return op.Add(a, op.Mul(places, op.Div(op.Sub(b, a), op.Sub(n, op.scalar(1, n)))))
 
 
-@lowers("tensor", "scalar_tensor", "as_tensor", "NumToTensor", "lift_number")
+@lowers("scalar_tensor")
+def scalar_tensor(op: Scribe, s: Any, dtype: Any = None) -> Any:
+    """A number as a tensor, a float unless another dtype is named."""
+    return scalar(op, s, _dtype(dtype))
+
+
+@lowers("tensor", "as_tensor", "NumToTensor")
 def tensor(op: Scribe, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """Numbers, in lists or not, as a tensor."""
     if isinstance(data, ir.Value):

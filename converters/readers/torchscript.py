@@ -24,7 +24,7 @@ from zoo.converters.tensors import archive, torch_zip
 from zoo.converters.tensors.mapped import MappedFile, map_file
 from zoo.converters.tensors.pickle_machine import Rules
 from zoo.converters.tensors.pickle_values import Instance, Value
-from zoo.converters.tensors.torch_globals import CALLS, refusal
+from zoo.converters.tensors.torch_globals import CALLS, Storage, refusal, storage_dtype
 from zoo.errors import Malformed, Refused
 
 TABLE = torch_table.TABLE
@@ -88,13 +88,28 @@ def read(path: Path) -> ir.Model:
             raise Fault("data.pkl holds no module")
         has_constants = f"{prefix}constants.pkl" in members
         held = list(_pickled(file, members, prefix, "constants")) if has_constants else []
-        return torchscript_graph.build(library, root, held, {})
+        return torchscript_graph.build(library, root, held, {}, _traced(file, members, prefix))
     except Fault as fault:
         error = Refused if fault.is_refusal else Malformed
         raise error(path, f"TorchScript: {fault}") from fault
     except NONSENSE as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise Malformed(path, f"TorchScript: the program makes no sense: {what[:200]}") from error
+
+
+def _traced(file: MappedFile, members: dict[str, archive.Member], prefix: str) -> list[Value]:
+    """The inputs that newer versions note of a trace, without their numbers."""
+
+    def storage(pid: Value) -> Storage:
+        _, cls, key, _, numel = pid[:5]
+        return Storage(str(key), storage_dtype(cls), int(numel))
+
+    member = members.get(f"{prefix}traced_inputs.pkl")
+    if member is None:
+        return []
+    value = torch_zip.unpickled(file, member, Rules("TorchScript pickle", refusal, SCRIPT_CALLS, storage))
+    inputs = value.get("forward") if isinstance(value, dict) else None
+    return list(inputs) if isinstance(inputs, list | tuple) else []
 
 
 def _pickled(file: MappedFile, members: dict[str, archive.Member], prefix: str, name: str) -> Any:

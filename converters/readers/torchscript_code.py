@@ -14,7 +14,7 @@ class Library:
     """Classes and functions by their qualified names; a file is parsed when something of it is asked for."""
 
     def __init__(self, sources: Mapping[str, str]) -> None:
-        self.sources = sources
+        self.sources, self.size_bytes = sources, sum(map(len, sources.values()))
         self.parsed: dict[str, dict[str, ast.stmt]] = {}
 
     def module(self, name: str) -> dict[str, ast.stmt]:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from zoo.converters.readers.scribe import Facts, Fault, Scribe, finish, with_facts
 from zoo.converters.readers.torch_aten import Items, Ref, Sym
 from zoo.converters.readers.torchscript_code import Library, author_class, names_in
-from zoo.converters.readers.torchscript_machine import Machine, literal
+from zoo.converters.readers.torchscript_machine import Exhausted, Machine, literal
 from zoo.converters.tensors import Tensor, mapped
 from zoo.converters.tensors.mapped import quoted
 from zoo.converters.tensors.pickle_values import Instance
@@ -81,16 +81,51 @@ def _tensor(name: str, view: View) -> Tensor:
     )  # fmt: skip
 
 
-def build(library: Library, module: Instance, constants: Sequence[Any], methods: Mapping[int, str]) -> ir.Model:
-    """The bound graph. Raises Fault."""
-    return with_facts(lambda facts: _build(library, module, constants, methods, facts))
-
-
-def _build(
-    library: Library, module: Instance, constants: Sequence[Any], methods: Mapping[int, str], facts: Facts
+def build(
+    library: Library, module: Instance, constants: Sequence[Any], methods: Mapping[int, str], traced: Sequence[Any] = ()
 ) -> ir.Model:
-    op = Scribe()
-    machine = Machine(library, op, methods)
+    """The bound graph; `traced` are the inputs that the module was traced with, as far as the file has them.
+
+    Raises Fault.
+    """
+    spent = [0]  # steps, of all attempts
+    forward = Machine(library, Scribe(), methods, spent).method(module, "forward")
+
+    def build_with(facts: Facts) -> ir.Model:
+        op = Scribe(None, library.size_bytes)
+        return _build(Machine(library, op, methods, spent), module, constants, facts)
+
+    def attempt(*, fixed: bool) -> ir.Model:
+        facts = Facts()
+        for arg, value in zip(forward.args.args[1:], traced, strict=False):
+            _note(facts, arg.arg, value, fixed=fixed)
+        return with_facts(build_with, facts)
+
+    try:
+        return attempt(fixed=False)
+    except Fault as fault:
+        if not traced or isinstance(fault, Exhausted):
+            raise
+        try:  # where a free size is in the way, the traced one is as good as any
+            return attempt(fixed=True)
+        except Fault:
+            raise fault from None
+
+
+def _note(facts: Facts, name: str, value: Any, *, fixed: bool) -> None:
+    """The rank and dtype of a traced input, its sizes if they are fixed, and those of each in a tuple."""
+    if isinstance(value, View):
+        facts.ranks[name] = len(value.shape)
+        facts.dtypes[name] = mapped.ONNX_TYPES[value.dtype]
+        if fixed:
+            facts.sizes[name] = value.shape
+    elif isinstance(value, tuple):
+        for i, part in enumerate(value):
+            _note(facts, f"{name}_{i}", part, fixed=fixed)
+
+
+def _build(machine: Machine, module: Instance, constants: Sequence[Any], facts: Facts) -> ir.Model:
+    op, library = machine.op, machine.library
     forward = machine.method(module, "forward")
     inputs = forward.args.args[1:]
     op.names.update(arg.arg for arg in inputs)
@@ -120,8 +155,8 @@ def _input(op: Scribe, name: str, kind: ast.expr | None, default: ast.expr | Non
     if text == "Tensor":
         shape: list[int | str | None] | None = None
         if name in facts.ranks:
-            shape = [f"{name}_{i}" for i in range(facts.ranks[name])]
-            shape[:1] = ["N"] if shape else []
+            shape = list(facts.sizes.get(name) or (f"{name}_{i}" for i in range(facts.ranks[name])))
+            shape[:1] = ["N"] if shape else []  # the batch is free, also where the rest is not
         return Ref(op.input(name, facts.dtypes.get(name, ir.DataType.FLOAT), shape))
     if default is not None:
         return literal(default)

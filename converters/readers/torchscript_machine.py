@@ -21,8 +21,8 @@ from zoo.converters.tensors.torch_globals import View
 if TYPE_CHECKING:
     from zoo.converters.readers.torchscript_graph import Tree
 
-MAX_STEPS = 1_000_000
-MAX_CALLS = 200  # inside each other
+FEW_STEPS = 50_000  # of the smallest program, besides ten for each of its bytes
+MAX_CALLS = 60  # inside each other
 MAX_MEMBERS = 1 << 16  # of a list or text
 MAX_NUMBER = 1 << 63
 ALWAYS = {"training": False}  # a graph is for inference, whatever the module was when it was saved
@@ -32,6 +32,10 @@ class Name(str):
     """A qualified name that is no value: `torch.add`, `__torch__.torch.nn.functional.relu`."""
 
     __slots__ = ()
+
+
+class Exhausted(Fault):
+    """The program takes more steps than an honest one of its size: no other attempt is made."""
 
 
 class Nothing:
@@ -57,9 +61,9 @@ class Machine:
     tree: Tree
     constants: Sequence[Any]
 
-    def __init__(self, library: Library, op: Scribe, methods: Mapping[int, str]) -> None:
-        self.library, self.op, self.methods = library, op, methods
-        self.steps = self.depth = 0
+    def __init__(self, library: Library, op: Scribe, methods: Mapping[int, str], spent: list[int]) -> None:
+        self.library, self.op, self.methods, self.spent = library, op, methods, spent
+        self.depth, self.limit = 0, FEW_STEPS + 10 * library.size_bytes
 
     # ---- calls
 
@@ -102,14 +106,23 @@ class Machine:
     def run(self, statements: Sequence[ast.stmt], env: Env) -> None:
         """Statements in order."""
         for statement in statements:
-            self.steps += 1
-            if self.steps > MAX_STEPS:
-                raise Fault(f"more than {MAX_STEPS:,} steps", is_refusal=True)
+            self.step()
             self.statement(statement, env)
+
+    def step(self) -> None:
+        """Count what is done, over all attempts at one file."""
+        self.spent[0] += 1
+        if self.spent[0] > self.limit:
+            raise Exhausted(f"more than {self.limit:,} steps", is_refusal=True)
 
     def statement(self, node: ast.stmt, env: Env) -> None:
         """One statement."""
         match node:
+            case ast.Assign(targets=[ast.Tuple(elts=names) as target], value=value):
+                self.op.parts = len(names)
+                made = self.value(value, env)
+                self.op.parts = None
+                self.assign(target, made, env)
             case ast.Assign(targets=[target], value=value):
                 self.assign(target, self.value(value, env), env)
             case ast.AnnAssign(target=target, value=value) if value is not None:
@@ -198,7 +211,7 @@ class Machine:
                 break
             if not truth:
                 return
-            self.steps += 1
+            self.step()
             self.run(body, env)
         self.loop(None, truth, body, env, lambda inner, i: None, test)
 

@@ -34,6 +34,7 @@ class Framework:
     layout: str  # where its habit has the channels of an image
     gives: str  # what `zoo.load` returns
     asks: tuple[str, ...] = ()  # what `write` is told besides the graph: channels, dtype
+    runs: str = "write"  # what of `writer.py` makes that which its Runner runs
 
     @property
     def is_installed(self) -> bool:

@@ -94,7 +94,8 @@ def written(bound: ir.Model, framework: str, *, device: str = "auto") -> Runner:
     if framework == "onnx":
         made = writer.session(bound, device=device)
     else:
-        made = target.module("runner").runner(writer.write(bound), *specs_of(bound), device=device)
+        native = getattr(writer, target.runs)(bound)
+        made = target.module("runner").runner(native, *specs_of(bound), device=device)
     return made
 
 

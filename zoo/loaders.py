@@ -340,11 +340,20 @@ def _check_channels(target: Framework, channels: str | None) -> None:
         raise UsageError(f"channels={channels!r}: a {target.gives} has its channels {target.layout}")
 
 
-def _native(target: Framework, bound: ir.Model, *, device: str | None, dtype: str | None, channels: str) -> Any:
+def _native(
+    target: Framework,
+    bound: ir.Model,
+    made_by: str = "write",
+    *,
+    device: str | None,
+    dtype: str | None,
+    channels: str,
+) -> Any:
     """What a framework's writer makes of a canonical graph, told what it asks; the rest is done to what it has made."""
     writer = target.module("writer")
     told = {name: value for name, value in (("channels", channels), ("dtype", dtype)) if name in target.asks}
-    return writer.placed(writer.write(bound, **told), device=device, dtype=None if "dtype" in told else dtype)
+    native = getattr(writer, made_by)(bound, **told)
+    return writer.placed(native, device=device, dtype=None if "dtype" in told else dtype)
 
 
 def runner(
@@ -375,7 +384,7 @@ def runner(
         from zoo.converters.whole import specs_of
 
         bound = canonical_of(what, framework)
-        native = _native(target, bound, device=None, dtype=dtype, channels="first")
+        native = _native(target, bound, target.runs, device=None, dtype=dtype, channels="first")
         specs = specs_of(bound, dtype=dtype)
         made: Runner = target.module("runner").runner(native, *specs, device=device)
         return made

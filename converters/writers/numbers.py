@@ -142,3 +142,42 @@ def tf_idf(
         weight[list(ngram_indexes)] = weights or 1
         made = (made if mode == "TFIDF" else (made > 0).astype(np.float32)) * weight
     return made if tokens.ndim == 2 else made[0]
+
+
+def source_places(size: int, have: int, scale: float, coordinates: str, begin: float, end: float) -> Array:
+    """Where the places of an output of `size` lie along an axis of `have` elements."""
+    at = np.arange(size, dtype=np.float64)
+    length = scale * have  # ONNX counts with the size before it is rounded
+    if coordinates == "align_corners":
+        return at * (have - 1) / (length - 1) if length != 1 else at * 0
+    if coordinates == "asymmetric":
+        return at / scale
+    if coordinates == "tf_crop_and_resize":
+        if length == 1:
+            return at * 0 + (begin + end) * (have - 1) / 2
+        return begin * (have - 1) + at * (end - begin) * (have - 1) / (length - 1)
+    if coordinates == "pytorch_half_pixel" and length == 1:
+        return at * 0 - 0.5
+    shift = have / 2 * (1 - size / length) if coordinates == "half_pixel_symmetric" else 0.0
+    return np.asarray(shift + (at + 0.5) / scale - 0.5)
+
+
+def weighted_neighbours(at: Array, radius: int, shrink: float, cubic_coeff_a: float) -> tuple[Array, Array]:
+    """Which elements each place reads and how much of each, [n, count] both: a triangle of radius 1, a cubic of 2.
+
+    `shrink` below 1 widens the kernel, so that an image that becomes smaller is smoothed (antialias).
+    """
+    first = math.floor(-radius / shrink) + 1
+    base = np.floor(at)
+    offsets = np.arange(first, 2 - first)
+    distance = np.abs((offsets - (at - base)[:, None]) * shrink)
+    if radius == 1:
+        weights = np.maximum(1 - distance, 0)
+    else:
+        a = cubic_coeff_a
+        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+        weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+    if shrink != 1.0:
+        weights = weights / weights.sum(-1, keepdims=True)
+    return (base[:, None] + offsets).astype(np.int64), weights

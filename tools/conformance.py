@@ -144,12 +144,13 @@ def report(chosen: Sequence[Case], results: Mapping[str, Result], framework: str
     from zoo.converters.frameworks import framework as find
 
     target, reasons = find(framework), reasons_of(chosen, results, framework)
-    packages = [*dict.fromkeys(("polyzoo", "onnx", target.distribution, "numpy"))]
+    versions = {name: version(name) for name in ("polyzoo", "onnx")} | {target.distribution: target.version}
+    versions["numpy"] = version("numpy")
     lines = [
         f"# ONNX's backend suite in {framework}",
         "",
         f"Made by `make conformance FRAMEWORK={framework}`: "
-        + ", ".join(f"{name} {version(name)}" for name in packages)
+        + ", ".join(f"{name} {number}" for name, number in versions.items())
         + f", Python {platform.python_version()}, {platform.system()} on {platform.machine()}.",
         "",
         "Every case goes through `zoo.converters.backend`, in a worker process with a time limit. Its outputs have the",

@@ -23,7 +23,7 @@ class Windows(NamedTuple):
     stride: list[int]
     dilation: list[int]
     pairs: list[Pair] | None
-    is_same: bool  # what TensorFlow calls SAME, whatever the size of the picture
+    is_same: bool  # what TensorFlow calls SAME
 
     @property
     def spans(self) -> list[int]:
@@ -61,10 +61,8 @@ def windows_of(
     if ceil_mode and at.pairs is not None:
         ends = [_ceil(*axis) for axis in zip(sizes, at.pairs, at.spans, stride, strict=True)]
         at = at._replace(pairs=None if None in ends else [p for p in ends if p is not None])
-    if at.pairs is not None and set(stride) == {1}:
-        same = [_same("SAME_UPPER", *axis) for axis in zip(sizes, at.spans, stride, strict=True)]
-        at = at._replace(is_same=at.is_same or at.pairs == same)
-    return at
+    same = [_same("SAME_UPPER", *axis) for axis in zip(sizes, at.spans, stride, strict=True)]
+    return at._replace(is_same=at.is_same or at.pairs == same)
 
 
 def _same(auto_pad: str, size: int | None, span: int, stride: int) -> Pair | None:

@@ -135,6 +135,21 @@ def test_channels_first_is_a_choice(models, feeds, expected):
     np.testing.assert_allclose(made, expected["resnet"]["logits"], rtol=1e-5, atol=1e-5)
 
 
+def test_padding_that_is_same_for_a_size_that_is_known_is_the_layers_own():
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    text = """same (float[N, 3, 8, 8] x) => (float[N, 4, 2, 2] y) {
+      a = Conv <pads = [0, 0, 1, 1], strides = [2, 2]> (x, "conv.weight")
+      y = MaxPool <kernel_shape = [3, 3], pads = [0, 0, 1, 1], strides = [2, 2]> (a)
+    }"""
+    model = parsed(text, {"conv.weight": weight})
+    native = zoo.load(model, framework="keras")
+    assert ["InputLayer", "Conv2D", "MaxPooling2D"] == [type(layer).__name__ for layer in native.layers]
+    x = np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    want = zoo.runner(model, "onnx").run({"x": x})["y"]
+    made = keras.ops.convert_to_numpy(native(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(made, want, rtol=1e-5, atol=1e-5)
+
+
 def test_a_table_that_is_also_the_last_layer_is_one_weight():
     table = np.random.default_rng(0).normal(size=(11, 6)).astype(np.float32)
     text = """tied (int64[N, L] ids) => (float[N, L, 11] logits) {

@@ -22,7 +22,7 @@ from onnx.backend.test.loader import load_model_tests
 
 GROUPS = ("node", "light", "simple", "pytorch-converted", "pytorch-operator")
 DATA = Path(onnx.backend.test.__file__).parent / "data"
-START_S = 300  # for a worker to import its framework on a busy machine
+START_S = 900  # for a worker to import its framework on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +254,10 @@ class Worker:
         self._process = context.Process(target=_serve, args=(framework, theirs), daemon=True)
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(START_S) or (problem := self._received()) != "":
+        problem = self._received() if self._pipe.poll(START_S) else f"no answer after {START_S} s"
+        if problem != "":
             self.stop()
-            raise RuntimeError(f"a worker for {framework} did not start: {problem if problem else 'no answer'}")
+            raise RuntimeError(f"a worker for {framework} did not start: {problem or 'it died'}")
 
     def run(self, case: Case, timeout_s: float) -> Result:
         """The result of a case; afterwards the worker is dead if the case was the end of it."""

@@ -200,10 +200,10 @@ def _plain_source(model: Model, path: Path, asked: Asked, framework: str) -> tup
     bound = canonical_of(model, framework, "source")
     inputs, outputs = specs_of(bound)
     given, _ = _examples(model, bound, None)
-    saving.save(path, bound, inputs, given, _about(model, f"{framework}-source"))
+    run = saving.save(path, bound, inputs, outputs, given, _about(model, f"{framework}-source"))
     if not asked.check:
         return "not checked", None
-    got = dict(zip([o.name for o in outputs], saving.run(path, inputs, given), strict=True))
+    got = dict(zip([o.name for o in outputs], run(), strict=True))
     said = "model.py in a process of its own, and ONNX Runtime"
     return said, _accepted(_expected(source(model), given), got, model, bound, None)
 

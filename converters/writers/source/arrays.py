@@ -30,6 +30,8 @@ def expression(array: Array, space: str) -> str | None:
     if flat.size <= FEW and flat.size and not _has_nan(flat) and len(text := numbers(array)) <= SHORT:
         return f"{space}array({text}{dtype})"
     if flat.size and bool((flat == flat[0]).all()) and not _has_nan(flat[:1]):
+        if space == "ops." and not dtype and array.dtype != np.float32:  # which Keras makes of whole numbers too
+            dtype = f", dtype={dtype_name(array.dtype, space)}"
         return f"{space}full({shape}, {numbers(flat[0])}{dtype})"
     if array.dtype.kind == "i" and (axes := lattice_of(flat.tolist())) is not None and len(axes) == 1:
         size, step = axes[0]
@@ -44,7 +46,9 @@ def expression(array: Array, space: str) -> str | None:
 
 def dtype_name(dtype: np.dtype[Any], space: str) -> str:
     """A dtype as a person writes it there: jnp.int32; of keras.ops, whose dtypes are words, "int32"."""
-    return f"jnp.{dtype.name}" if space == "jnp." else f'"{dtype.name}"'
+    if space == "jnp.":
+        return f"jnp.{dtype.name}"
+    return f'"{"int32" if dtype.name == "int64" else dtype.name}"'
 
 
 def _has_nan(flat: Array) -> bool:

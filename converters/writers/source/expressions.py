@@ -145,7 +145,7 @@ def plain(x: Any) -> tuple[str, int]:
     if isinstance(x, float) and not math.isfinite(x):
         return ("math.nan", ATOM) if math.isnan(x) else ("math.inf", ATOM) if x > 0 else ("-math.inf", 80)
     if isinstance(x, (bool, int, float, complex)) or x is None:
-        return repr(x), 80 if isinstance(x, (int, float)) and x < 0 else ATOM
+        return repr(x).replace("e-0", "e-"), 80 if isinstance(x, (int, float)) and x < 0 else ATOM
     if isinstance(x, Name):
         return x.text, ATOM
     if x is Ellipsis:

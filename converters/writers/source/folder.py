@@ -22,12 +22,14 @@ NOTHING = "Nothing was written."
 OURS = ("zoo", "onnx", "onnx_ir", "onnxruntime")  # what a source must not import
 
 
-def fresh(script: str, folder: Path, place: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What `script` reports as JSON on its last line, run in a fresh process; argv is the folder and `place`.
+def fresh(
+    script: str, folder: Path, place: str, environment: Mapping[str, str] | None = None, words: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `script` reports as JSON on its last line, run in a fresh process; argv is the folder, `place`, and words.
 
     Raises Disagreement when the process fails, or when what it reports as `modules` are of those that only we have.
     """
-    command = [sys.executable, "-I", "-B", "-W", "ignore", "-c", script, str(folder.resolve()), place]
+    command = [sys.executable, "-I", "-B", "-W", "ignore", "-c", script, str(folder.resolve()), place, *words]
     given = {**os.environ, **(environment or {})}
     try:
         done = subprocess.run(
@@ -50,6 +52,7 @@ def outputs_of(
     inputs: Sequence[TensorSpec],
     feeds: Mapping[str, Array],
     environment: Mapping[str, str] | None = None,
+    words: Sequence[str] = (),
 ) -> tuple[list[Array], dict[str, Any]]:
     """The outputs of the folder's model in a fresh process, in order, and what it reports.
 
@@ -57,6 +60,6 @@ def outputs_of(
     """
     with TemporaryDirectory() as place:
         np.savez(Path(place) / "inputs.npz", **{f"{i:04}": feeds[spec.name] for i, spec in enumerate(inputs)})
-        report = fresh(script, folder, place, environment)
+        report = fresh(script, folder, place, environment, words)
         with np.load(Path(place) / "outputs.npz", allow_pickle=False) as made:
             return [made[name] for name in sorted(made)], report

@@ -13,7 +13,7 @@ from zoo.converters.writers.source.steps import Step, mapped, replace_step
 class Scope:
     """One of the author's modules: its class, its children in his order, and its forward once there is one.
 
-    `is_open` is a container whose children are called from where it stands.
+    `is_open` is a container whose children are called from where it stands, `is_chain` one that calls them in turn.
     """
 
     path: str
@@ -22,6 +22,7 @@ class Scope:
     steps: list[Step] | None = None
     is_layer: bool = False
     is_open: bool = False
+    is_chain: bool = False
 
     def walk(self) -> Iterator[Scope]:
         """The module and all below it, the outermost first."""

@@ -34,9 +34,10 @@ class GraphTree:
         self.made: dict[int, Call] = {}
         self.constants: dict[str, Array] = {}
         self.root = _scopes(model, tracer)
-        self._open(model)
+        self._open()
         nest(self.root, tracer.steps)
-        own = [s for s in self.root.walk() if s.steps is not None]
+        self._note_chains()
+        own = [s for s in self.root.walk() if s.steps is not None and not s.is_chain]
         self.instances = [Instance(s.path, s, self.name_of(s), "", s.steps, {}) for s in own]
         self.by_scope = {id(i.module): i for i in self.instances}
         for instance in self.instances:
@@ -55,22 +56,29 @@ class GraphTree:
         """Whether a module without children is more than what stands in its place: it computes several things."""
         return nodes > 1
 
-    def _open(self, model: ir.Model) -> None:
+    def _open(self) -> None:
         """Note which modules are layers, and which are called through."""
-        nodes: dict[str, int] = {}
-        for node in model.graph:
-            path = module_path(node)
-            nodes[path] = nodes.get(path, 0) + 1
-        below = {p[:i] for p in nodes for i, c in enumerate(p) if c == "."}
+        nodes = self.tracer.counts
+        steps = [s for s in self.tracer.steps if s.op in ("call_function", "call_method", "call_module")]
+        functional = {s.path for s in steps if s.op != "call_module"}
+        at = {s.path for s in steps}
+        below = {p[:i] for p in at for i, c in enumerate(p) if c == "."}
         for scope in self.root.walk():
             if not scope.path:
                 continue
             kind = scope.cls.rpartition(".")[2]
-            is_whole = scope.path not in below and nodes.get(scope.path, 0) <= 1
-            scope.is_layer = scope.path in self.tracer.layers and is_whole
+            is_leaf = scope.path not in below
+            scope.is_layer = scope.path in self.tracer.layers and is_leaf and scope.path not in functional
             is_container = kind in CONTAINERS or (kind == "Sequential" and self.opens_sequential)
-            is_plain = scope.path not in below and not self.has_own_class(scope, nodes.get(scope.path, 0))
+            is_plain = is_leaf and not self.has_own_class(scope, nodes[scope.path])
             scope.is_open = not scope.is_layer and (is_container or is_plain)
+
+    def _note_chains(self) -> None:
+        """An nn.Sequential that is called as a whole is one in the file too."""
+        for scope in self.root.walk():
+            if self.opens_sequential or scope.cls.rpartition(".")[2] != "Sequential":
+                continue
+            scope.is_chain = numbered_chain(scope)
 
     def _simplify(self, instance: Instance) -> None:
         """Sizes that a child can read itself are not handed to it."""
@@ -105,8 +113,7 @@ class GraphTree:
 
     def is_chain(self, instance: Instance) -> bool:
         """Whether the forward is every child in turn."""
-        called = chained(instance.steps)
-        return called is not None and called == [n for n, c in instance.module.children.items() if n in called]
+        return numbered_chain(instance.module)
 
     def describe(self, instance: Instance) -> None:
         """Fill the instance's fields."""
@@ -136,8 +143,19 @@ def nearest(scope: Scope) -> list[Scope]:
     """The modules with a forward of their own that are nearest below one."""
     found: list[Scope] = []
     for child in scope.children.values():
-        found += [child] if child.steps is not None else nearest(child)
+        found += [child] if child.steps is not None and not child.is_chain else nearest(child)
     return found
+
+
+def numbered_chain(scope: Scope) -> bool:
+    """Whether a forward is numbered children in turn."""
+    called = chained(scope.steps)
+    names = list(scope.children)
+    return (
+        called is not None
+        and names == [str(i) for i in range(len(names))]
+        and called == [n for n in names if n in called]
+    )
 
 
 def _scopes(model: ir.Model, tracer: Tracer) -> Scope:

@@ -6,6 +6,5 @@ tree.py        the author's modules as functions of their params
 render.py      the functions as lines, file.py all around them, folder.py what is written and how it is tried
 """
 
-from zoo.converters.writers.jax.source.folder import run as run
 from zoo.converters.writers.jax.source.folder import save as save
 from zoo.converters.writers.jax.source.operators import lowers as lowers

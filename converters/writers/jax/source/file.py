@@ -70,8 +70,9 @@ def text(source: Source, about: str, inputs: Sequence[TensorSpec], feeds: Mappin
     load = FLAT if source.is_flat else LOAD.format(split='*keys, leaf = name.split(".")')
     made = ", ".join(_example(spec, feeds[spec.name]) for spec in inputs)
     main = MAIN.strip().format(inputs=f"({made}{',' * (len(inputs) == 1)})")
-    parts = [*helpers, *functions, _apply(source, names), load.strip(), main]
-    body = "\n\n\n".join("\n".join(line for old in p.splitlines() for line in laid_out(old)) for p in parts)
+    rest = [_apply(source, names), load.strip(), main]
+    rest = ["\n".join(line for old in part.splitlines() for line in laid_out(old)) for part in rest]
+    body = "\n\n\n".join([*helpers, *functions, *rest])
     places = ["HERE = Path(__file__).parent", "Params = dict[str, Any]"]
     if source.stored:
         places.insert(1, f'CONSTANTS = load_file(HERE / "{CONSTANTS}")')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -31,11 +31,19 @@ print(json.dumps({"modules": sorted({name.partition(".")[0] for name in sys.modu
 """
 
 
-def save(folder: Path, model: ir.Model, inputs: Sequence[TensorSpec], feeds: Mapping[str, Array], about: str) -> None:
+def save(
+    folder: Path,
+    model: ir.Model,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    feeds: Mapping[str, Array],
+    about: str,
+) -> Callable[[], list[Array]]:
     """Write model.py, model.safetensors and, where there are such, constants.safetensors into a new folder.
 
     `model` is a bound graph that stands as `operators.lowers` takes it; `feeds` are inputs that it can be tried with;
-    `about` is what the head of the file says of it.
+    `about` is what the head of the file says of it. Returns what runs the folder's model on these, jitted, in a process
+    that knows nothing of us: the outputs in order; it raises Disagreement.
 
     Raises UnsupportedOps for what can't be written as source, UsageError for a dtype that safetensors lacks.
     """
@@ -46,8 +54,4 @@ def save(folder: Path, model: ir.Model, inputs: Sequence[TensorSpec], feeds: Map
     safetensors(source.weights(), folder / WEIGHTS)
     if source.stored:
         safetensors({name: ir.tensor(array, name=name) for name, array in source.stored.items()}, folder / CONSTANTS)
-
-
-def run(folder: Path, inputs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> list[Array]:
-    """The outputs of the folder's model, jitted, in a fresh process, in order. Raises Disagreement."""
-    return outputs_of(SCRIPT, folder, inputs, feeds, {"JAX_PLATFORMS": "cpu"})[0]
+    return lambda: outputs_of(SCRIPT, folder, inputs, feeds, {"JAX_PLATFORMS": "cpu"})[0]

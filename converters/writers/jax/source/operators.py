@@ -13,6 +13,7 @@ from zoo.converters.writers.driver import Lowerings
 from zoo.converters.writers.jax.source import layers
 from zoo.converters.writers.source.operators import activation, math, reduction, tensor  # noqa: F401 - each fills a table
 from zoo.converters.writers.source.operators import lowers as shared
+from zoo.converters.writers.source.operators.attention import attention_arguments
 from zoo.converters.writers.source.steps import Name
 from zoo.converters.writers.source.unwritable import Unwritable
 from zoo.converters.writers.source.windows import Windows, is_same, short, windows_of
@@ -240,25 +241,10 @@ def attention(
     softmax_precision: int | None = None,
 ) -> Value:
     """softmax(Q K^T * scale + mask) V over [batch, heads, sequence, size]."""
-    how = attention_arguments(w, (Q, K, V), (past_key, past_value, nonpad_kv_seqlen), scale, softcap)
-    if max(left_window_size, right_window_size) >= 0:
-        raise Unwritable("windows of what is attended have no plain form")
+    rare = (past_key, past_value, nonpad_kv_seqlen)
+    how = attention_arguments(w, Q, K, rare, scale, softcap, max(left_window_size, right_window_size))
     how |= {"mask": attn_mask} if attn_mask is not None else {}
     return w.ours(layers.attention, Q, K, V, **how, is_causal=bool(is_causal))
-
-
-def attention_arguments(
-    w: Any, qkv: tuple[Value, Value, Value], rare: tuple[Value, ...], scale: float | None, softcap: float
-) -> dict[str, Any]:
-    """The arguments that have another value than they have by themselves. Raises Unwritable for what has no form."""
-    q, k, _ = qkv
-    if any(x is not None for x in rare) or softcap or w.is_read(1) or w.is_read(2) or w.is_read(3):
-        raise Unwritable("with caches, counts of keys or caps it has no plain form")
-    if w.rank(q) != 4 or w.shape(q)[1] != w.shape(k)[1]:
-        raise Unwritable("with heads that stand in one axis, or are shared, it has no plain form")
-    size = w.shape(q)[-1]
-    is_usual = scale is None or (size is not None and abs(scale - size**-0.5) < 1e-6 * scale)
-    return {} if is_usual else {"scale": scale}
 
 
 @lowers("Resize")

@@ -55,7 +55,8 @@ def canonical(model: ir.Model) -> ir.Model:
     expand_foreign(model, infer_shapes)
     simplify(model)
     drop_zero_biases(model)
-    common.DeduplicateInitializersPass()(model)
+    while common.DeduplicateInitializersPass()(model).modified and share_equals(model):
+        simplify(model)  # nodes that read one constant under two names were the same
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]  # onnx_ir's __init__ is untyped
     return model

@@ -240,3 +240,14 @@ def test_a_group_normalisation_keeps_its_shape_which_onnx_does_not_say(graph):
     assert str(a.shape) == str(b.shape) == "[batch,4,size]"
     assert ["GroupNormalization", "Relu", "GroupNormalization"] == ops(model)
     assert 2 == list(model.graph)[0].attributes.get_int("num_groups")
+
+
+def test_nodes_that_read_one_constant_under_two_names_are_one_node(graph, same):
+    text = """agraph (float[batch, 3, 4] x) => (float[batch, 3, 4] y) <float a = {2}, float b = {2}> {
+        p = Mul(x, a)
+        q = Mul(x, b)
+        y = Max(p, q)
+    }"""
+    model = canonical(graph(text))
+    assert ["Mul", "Max"] == ops(model)
+    same(graph(text), model, {"x": X})

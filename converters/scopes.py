@@ -83,8 +83,9 @@ def _guessed(model: ir.Model, paths: Iterable[str]) -> dict[str, str]:
 def _looks_up(node: ir.Node, path: str) -> bool:
     """Whether a node takes rows of the matrix that is its module's weight."""
     table = node.inputs[0] if node.op_type == "Gather" else None
-    is_weight = table is not None and table.const_value is not None and table.name == f"{path}.weight"
-    return is_weight and len(table.const_value.shape) == 2 and node.attributes.get_int("axis", 0) == 0
+    if table is None or table.const_value is None or table.name != f"{path}.weight":
+        return False
+    return len(table.const_value.shape) == 2 and node.attributes.get_int("axis", 0) == 0
 
 
 def _split_shared(graph: ir.Graph) -> None:

@@ -297,8 +297,9 @@ def harmless() -> Iterator[tuple[str, ModelProto]]:
     lying.graph.value_info.append(value("k", 1, [1]))
     yield "zeros that are said to be few", lying
     yield "a range that is long", of_constants("Range", np.int64(0), np.int64(2**38), np.int64(1))
-    yield "a range as long as an input is large, of other integers", model(
-        node("Shape", ["x"], ["s"]), node("ReduceProd", ["s"], ["p"], keepdims=0), node("Range", ["z", "p", "o"], ["r"]),
+    yield "a range as long as an input is large", model(
+        node("Shape", ["x"], ["s"]), node("ReduceProd", ["s"], ["p"], keepdims=0),
+        node("Range", ["z", "p", "o"], ["r"]),
         node("Cast", ["r"], ["y"], to=6), inputs=[value("x", 1, [2**20, 2**19])],
         held=[array(np.int64(0), "z"), array(np.int64(1), "o")]
     )  # fmt: skip

@@ -137,8 +137,8 @@ def _ranks(unknown: UnknownRank, facts: Facts) -> list[int]:
 class Scribe(Builder):
     """Adds nodes, named after the author's module at `path`: `op.Add(a, b)` is one node and gives its output.
 
-    `op.within()` is a scribe for the body of an If or Loop, which shares names and limits. `size_bytes` is the program's
-    in its file: what a small one may grow to is bounded by it.
+    `op.within()` is a scribe for the body of an If or Loop, which shares names and limits.
+    What a file's program may grow to is bounded by its own `size_bytes`.
     """
 
     def __init__(self, parent: Scribe | None = None, size_bytes: int = MAX_NODES) -> None:

@@ -279,6 +279,8 @@ def _call(
     inputs = [_get(made, ref) for ref in call.inputs]
     if layer.model is not None:
         return _walk(b, layer.model, inputs, path)
+    if layer.kind not in b.table and f"ops.{layer.kind}" in b.table:  # Keras 3's HDF5 doesn't say of which module
+        layer = replace(layer, kind=f"ops.{layer.kind}", is_operation=True)
     emit = b.table.get(layer.kind)
     if emit is None:
         raise Fault(f"layer {layer.name!r} of class {layer.kind!r}", is_refusal=True)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from zoo.converters.readers.keras_config import Fault, Layer
 from zoo.converters.readers.keras_graph import Builder, Laid
-from zoo.converters.readers.keras_layers import Table, activate, number, one
+from zoo.converters.readers.keras_layers import Table, activate, one
 from zoo.converters.readers.keras_merges import TABLE as MERGES
 from zoo.converters.readers.keras_merges import cosine
 
@@ -160,9 +160,3 @@ def s_relu(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     high = b.op("Add", right, b.op("Mul", b.weight("a_right"), b.op("Sub", value, right)))
     inner = b.op("Where", b.op("GreaterOrEqual", value, right), high, value)
     return Laid(x.shape, author=b.op("Where", b.op("LessOrEqual", value, left), low, inner))
-
-
-def check_mode(layer: Layer) -> None:
-    """Raise Fault for a batch normalization by the statistics of the batch or of each sample."""
-    if number(layer.get("mode", 0)) != 0:
-        raise Fault(f"layer {layer.name!r}: a batch normalization of mode {layer['mode']}", is_refusal=True)

@@ -79,6 +79,15 @@ ACTIVATIONS: dict[str, Activate] = {
     "hard_silu": lambda b, x: b.op("HardSwish", x),
     "hard_swish": lambda b, x: b.op("HardSwish", x),
     "celu": lambda b, x: b.op("Celu", x),
+    "hard_tanh": lambda b, x: b.op("Clip", x, b.number(-1), b.number(1)),
+    "tanh_shrink": lambda b, x: b.op("Sub", x, b.op("Tanh", x)),
+    "soft_shrink": lambda b, x: b.op("Shrink", x, lambd=0.5, bias=0.5),
+    "hard_shrink": lambda b, x: b.op("Shrink", x, lambd=0.5, bias=0.0),
+    "log_sigmoid": lambda b, x: b.op("Neg", b.op("Softplus", b.op("Neg", x))),
+    "squareplus": lambda b, x: b.op(
+        "Mul", b.op("Add", x, b.op("Sqrt", b.op("Add", b.op("Mul", x, x), b.number(4)))), b.number(0.5)
+    ),
+    "sparse_sigmoid": lambda b, x: b.op("HardSigmoid", x, alpha=0.5, beta=0.5),
 }
 
 
@@ -217,17 +226,29 @@ def batch_normalization(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Lai
     x = one(inputs, layer)
     axis = layer.get("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
-    if not isinstance(axis, int) or axis % x.rank not in (1, x.rank - 1):
+    if not isinstance(axis, int) or not -x.rank <= axis < x.rank or axis % x.rank == 0:
         raise Fault(f"layer {layer.name!r}: a batch normalization of axis {axis}", is_refusal=True)
+    check_mode(layer)
     mean, variance = b.weight("moving_mean", rank=1), b.weight("moving_variance", rank=1)
     (size,) = b.weight_shape("moving_mean", rank=1)
     gamma = b.weight("gamma", rank=1) if layer.get("scale", True) else b.full(1, size)
     beta = b.weight("beta", rank=1) if layer.get("center", True) else b.full(0, size)
     last = axis % x.rank == x.rank - 1
-    value = b.moved(x) if last else b.author(x)
+    value, back = b.moved(x) if last else b.author(x), None
+    if axis % x.rank not in (1, x.rank - 1):
+        perm = [0, axis % x.rank, *(i for i in range(1, x.rank) if i != axis % x.rank)]
+        value, back = b.op("Transpose", value, perm=perm), [perm.index(i) for i in range(x.rank)]
     numbers = {"epsilon": number(layer.get("epsilon", 1e-3)), "momentum": number(layer.get("momentum", 0.99))}
     y = b.op("BatchNormalization", value, gamma, beta, mean, variance, **numbers)
+    if back is not None:
+        y = b.op("Transpose", y, perm=back)
     return Laid(x.shape, moved=y) if last and x.rank > 2 else Laid(x.shape, author=y)
+
+
+def check_mode(layer: Layer) -> None:
+    """Raise Fault for Keras 1's batch normalization by the statistics of the batch or of each sample."""
+    if number(layer.get("mode", 0)) != 0:
+        raise Fault(f"layer {layer.name!r}: a batch normalization of mode {layer['mode']}", is_refusal=True)
 
 
 @layer("LayerNormalization")
@@ -236,8 +257,10 @@ def layer_normalization(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Lai
     x = one(inputs, layer)
     axes = layer.get("axis", -1)
     axes = sorted(a % x.rank for a in (axes if isinstance(axes, list) else [axes]))
-    if axes != list(range(axes[0], x.rank)) or layer.get("rms_scaling", False):
-        raise Fault(f"layer {layer.name!r}: a layer normalization of axes {axes}, or by scale alone", is_refusal=True)
+    if layer.get("rms_scaling", False):
+        raise Fault(f"layer {layer.name!r}: a layer normalization by scale alone", is_refusal=True)
+    if axes != list(range(axes[0], x.rank)):
+        return _inner_normalization(b, layer, x, axes)
     sizes = x.shape[axes[0] :]
     if layer.get("scale", True):
         gamma = b.weight("gamma")
@@ -248,6 +271,21 @@ def layer_normalization(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Lai
     beta = b.weight("beta") if layer.get("center", True) else None
     epsilon = number(layer.get("epsilon", 1e-3))
     return Laid(x.shape, author=b.op("LayerNormalization", b.author(x), gamma, beta, axis=axes[0], epsilon=epsilon))
+
+
+def _inner_normalization(b: Builder, layer: Layer, x: Laid, axes: Sequence[int]) -> Laid:
+    """Over axes that aren't the last, by its formula; gamma and beta have the sizes of these axes."""
+    value = b.author(x)
+    centred = b.op("Sub", value, b.op("ReduceMean", value, b.ints(*axes), keepdims=1))
+    variance = b.op("ReduceMean", b.op("Mul", centred, centred), b.ints(*axes), keepdims=1)
+    y = b.op("Div", centred, b.op("Sqrt", b.op("Add", variance, b.number(number(layer.get("epsilon", 1e-3))))))
+    sizes = [x.shape[i] if i in axes else 1 for i in range(x.rank)]
+    if None in sizes:
+        raise Fault(f"layer {layer.name!r}: a layer normalization over free sizes", is_refusal=True)
+    for field, option, kind in (("gamma", "scale", "Mul"), ("beta", "center", "Add")):
+        if layer.get(option, True):
+            y = b.op(kind, y, b.op("Reshape", b.weight(field), b.ints(*(n or 1 for n in sizes))))
+    return Laid(x.shape, author=y)
 
 
 # -- shapes -----------------------------------------------------------------------------------------------------------
@@ -344,11 +382,14 @@ def up_sampling(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     x = one(inputs, layer)
     size, mode = numbers(layer["size"], x.rank - 2), layer.get("interpolation", "nearest")
     # Before tf.keras, bilinear meant TensorFlow 1's, whose corners lie elsewhere.
-    if mode != "nearest" and not (mode == "bilinear" and b.origin.version >= (2, 4)):
+    if mode != "nearest" and not (mode in ("bilinear", "bicubic") and b.origin.version >= (2, 4)):
         raise Fault(f"layer {layer.name!r}: upsampling by {str(mode)[:40]!r}", is_refusal=True)
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    how: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     if mode == "bilinear":
         how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    if mode == "bicubic":
+        how = {"mode": "cubic", "coordinate_transformation_mode": "half_pixel", "cubic_coeff_a": -0.5}
+        how["exclude_outside"] = 1
     scales = b.op("Cast", b.ints(1, 1, *size), to=ir.DataType.FLOAT)
     shape = _resized(channels_shape(x, layer), lambda i, n: n * size[i])
     return b.from_channels(b.op("Resize", b.channels(x, layer), None, scales, **how), shape, layer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import sqrt
-from typing import Any
 
 import onnx_ir as ir
 
@@ -135,16 +134,57 @@ def attention(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     """softmax(Q K^T * scale) V of [N, T, D] tensors given as (query, value) or (query, value, key)."""
     if len(inputs) not in (2, 3) or any(x.rank != 3 for x in inputs):
         raise Fault(f"layer {layer.name!r}: attention over {[x.rank for x in inputs]} axes", is_refusal=True)
-    _refuse(layer, "causal", "use_causal_mask")
     if layer.get("score_mode", "dot") != "dot":
         raise Fault(f"layer {layer.name!r}: attention by {str(layer['score_mode'])[:40]!r}", is_refusal=True)
+    _check_given(b, layer)
     query, value = inputs[0], inputs[1]
     key = inputs[-1]
     scores = b.op("MatMul", b.author(query), b.op("Transpose", b.author(key), perm=[0, 2, 1]))
     if layer.get("use_scale", False):
         scores = b.op("Mul", scores, b.weight("scale"))
+    is_causal = bool(layer.get("causal", False) or b.given.get("use_causal_mask", False))
+    allowed = None if value.mask is None else b.op("Unsqueeze", value.mask, b.ints(1))
+    scores = _kept(b, scores, _both(b, allowed, _causal(b, scores) if is_causal else None))
     y = b.op("MatMul", b.op("Softmax", scores, axis=-1), b.author(value))
+    if query.mask is not None:
+        y = b.op("Mul", y, b.op("Unsqueeze", b.op("Cast", query.mask, to=ir.DataType.FLOAT), b.ints(2)))
     return Laid((query.shape[0], query.shape[1], value.shape[2]), author=y)
+
+
+GIVEN = (
+    "value",
+    "key",
+    "mask",
+    "training",
+    "use_causal_mask",
+    "attention_mask",
+    "query_mask",
+    "value_mask",
+    "key_mask",
+)
+
+
+def _check_given(b: Builder, layer: Layer) -> None:
+    """Raise Fault for what attention is called with and isn't done here."""
+    unknown = [key for key in b.given if key not in GIVEN]
+    if unknown or layer.kind != "MultiHeadAttention" and b.given.get("attention_mask") is not None:
+        what = unknown[0] if unknown else "attention_mask"
+        raise Fault(f"layer {layer.name!r} ({layer.kind}) is called with {what!r}", is_refusal=True)
+
+
+def _causal(b: Builder, scores: ir.Value) -> ir.Value:
+    """[T, S] of bool: no step sees what comes behind it."""
+    ones = b.op("Expand", b.full(1), b.op("Shape", scores, start=-2))
+    return b.op("Cast", b.op("Trilu", ones, upper=0), to=ir.DataType.BOOL)
+
+
+def _both(b: Builder, left: ir.Value | None, right: ir.Value | None) -> ir.Value | None:
+    return left if right is None else right if left is None else b.op("And", left, right)
+
+
+def _kept(b: Builder, scores: ir.Value, allowed: ir.Value | None) -> ir.Value:
+    """Scores that count as they are, and the others so low that the softmax gives them nothing."""
+    return scores if allowed is None else b.op("Where", allowed, scores, b.number(-1e9))
 
 
 @layer("MultiHeadAttention")
@@ -155,14 +195,15 @@ def multi_head_attention(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> La
     """
     if len(inputs) not in (2, 3) or any(x.rank != 3 for x in inputs):
         raise Fault(f"layer {layer.name!r}: attention over {[x.rank for x in inputs]} axes", is_refusal=True)
-    _refuse(layer, "use_causal_mask", "flash_attention")
     if layer.get("attention_axes", [1]) not in ([1], 1, (1,)):
         raise Fault(f"layer {layer.name!r}: attention over axes {str(layer['attention_axes'])[:40]}", is_refusal=True)
+    _check_given(b, layer)
     query, value = inputs[0], inputs[1]
     key = inputs[2] if len(inputs) == 3 else value
     q, k, v = (_heads(b, layer, x, part) for x, part in ((query, "query"), (key, "key"), (value, "value")))
     q = b.op("Mul", q, b.number(1 / sqrt(number(layer["key_dim"]))))
-    weights = b.op("Softmax", b.op("MatMul", q, b.op("Transpose", k, perm=[0, 1, 3, 2])), axis=-1)
+    scores = b.op("MatMul", q, b.op("Transpose", k, perm=[0, 1, 3, 2]))
+    weights = b.op("Softmax", _kept(b, scores, _attended(b, query, value, key, scores)), axis=-1)
     y = b.op("Transpose", b.op("MatMul", weights, v), perm=[0, 2, 1, 3])
     out, (heads, width, *sizes) = "attention_output", b.weight_shape("attention_output", "kernel")
     if len(sizes) != 1:
@@ -173,6 +214,22 @@ def multi_head_attention(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> La
     return Laid((*query.shape[:2], *sizes), author=y)
 
 
+def _attended(b: Builder, query: Laid, value: Laid, key: Laid, scores: ir.Value) -> ir.Value | None:
+    """[N, 1, T, S] of bool: what may be seen, by the masks that came with the tensors (since Keras 2.10) and those given."""
+    masks = {"query_mask": query.mask, "value_mask": value.mask, "key_mask": key.mask if key is not value else None}
+    allowed: ir.Value | None = None
+    for name, axes in (("query_mask", (1, 3)), ("value_mask", (1, 2)), ("key_mask", (1, 2))):
+        given = b.given.get(name)
+        mask = given.author if isinstance(given, Laid) else masks[name] if b.origin.version >= (2, 10) else None
+        if mask is not None:
+            allowed = _both(b, allowed, b.op("Unsqueeze", mask, b.ints(*axes)))
+    given = b.given.get("attention_mask")
+    if isinstance(given, Laid):
+        mask = b.op("Cast", b.author(given), to=ir.DataType.BOOL)
+        allowed = _both(b, allowed, b.op("Unsqueeze", mask, b.ints(1)) if given.rank == 3 else mask)
+    return _both(b, allowed, _causal(b, scores) if b.given.get("use_causal_mask", False) else None)
+
+
 def _heads(b: Builder, layer: Layer, x: Laid, part: str) -> ir.Value:
     """[N, T, D] x kernel [D, H, K] + bias [H, K] as [N, H, T, K]."""
     width, heads, size = b.weight_shape(part, "kernel", rank=3)
@@ -180,9 +237,3 @@ def _heads(b: Builder, layer: Layer, x: Laid, part: str) -> ir.Value:
     y = b.op("Reshape", y, b.ints(0, 0, heads, size))
     y = b.op("Add", y, b.weight(part, "bias", rank=2)) if layer.get("use_bias", True) else y
     return b.op("Transpose", y, perm=[0, 2, 1, 3])
-
-
-def _refuse(layer: Layer, *options: str) -> None:
-    given: list[Any] = [option for option in options if layer.get(option, False)]
-    if given:
-        raise Fault(f"layer {layer.name!r} ({layer.kind}) has {given[0]}", is_refusal=True)

@@ -169,12 +169,15 @@ def resizing(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     ):
         raise Fault(f"layer {layer.name!r}: resizing by {str(mode)[:40]!r} or to a ratio", is_refusal=True)
     size = [*numbers(layer["height"], 1), *numbers(layer["width"], 1)]
-    how: dict[str, Any] = {"mode": "linear" if mode == "bilinear" else "nearest", "axes": [2, 3]}
+    how: dict[str, Any] = {"mode": "linear" if mode == "bilinear" else "nearest"}
     how["coordinate_transformation_mode"] = "half_pixel"
     if mode == "nearest":
         how["nearest_mode"] = "round_prefer_ceil"
     shape = channels_shape(x, layer)
-    y = b.op("Resize", b.channels(x, layer), None, None, b.ints(*size), **how)
+    value = b.channels(x, layer)
+    # ONNX Runtime 1.32 moves transposes through a Resize by axes, and gets its sizes wrong
+    sizes = b.op("Concat", b.op("Shape", value, end=2), b.ints(*size), axis=0)
+    y = b.op("Resize", value, None, None, sizes, **how)
     return b.from_channels(y, (*shape[:2], *size), layer)
 
 

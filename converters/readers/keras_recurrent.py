@@ -17,6 +17,7 @@ from zoo.converters.readers.keras_config import Fault, Layer, layer_of
 from zoo.converters.readers.keras_convolutions import flipped
 from zoo.converters.readers.keras_graph import Builder, Laid, Shape, is_channels_first
 from zoo.converters.readers.keras_layers import Table, activate, numbers, one, window
+from zoo.converters.readers.keras_weights import snake_case
 
 TABLE = layer = Table()
 # Keras' gates in the order of its kernels, and where ONNX has each
@@ -45,6 +46,7 @@ class Cell:
 
     states: tuple[tuple[int, ...], ...]
     step: Step
+    output: int = 0  # which of the states is what it gives
 
 
 @layer("LSTM", "GRU", "SimpleRNN", *ALIASES)
@@ -268,9 +270,9 @@ def _scanned(b: Builder, layer: Layer, x: Laid, initial: Sequence[Laid], cell: C
     scanned = [steps]
     if x.mask is not None:
         mask = x.mask if is_major else b.op("Transpose", x.mask, perm=[1, 0])
-        axes = [2 + i for i in range(len(cell.states[0]))]
+        axes = [2 + i for i in range(len(cell.states[cell.output]))]
         scanned.append(b.op("Unsqueeze", mask, b.ints(*axes)))
-    carried = [*start, _zeros(b, steps, cell.states[0])] if x.mask is not None else start
+    carried = [*start, _zeros(b, steps, cell.states[cell.output])] if x.mask is not None else start
     with b.elsewhere() as nodes:
         b.written += 1
         tag = f"{'/'.join(b.path)}/step_{b.written}"
@@ -295,11 +297,15 @@ def _scanned(b: Builder, layer: Layer, x: Laid, initial: Sequence[Laid], cell: C
     finals = [Laid((batch, *sizes), author=end) for sizes, end in zip(cell.states, ends, strict=False)]
     if layer.get("return_sequences", False):
         sizes = (length, batch) if is_major else (batch, length)
-        value = ends[-1] if is_major else b.op("Transpose", ends[-1], perm=[1, 0, *range(2, 2 + len(cell.states[0]))])
-        out = Laid((*sizes, *cell.states[0]), author=value, mask=None if backwards else x.mask)
+        value = (
+            ends[-1]
+            if is_major
+            else b.op("Transpose", ends[-1], perm=[1, 0, *range(2, 2 + len(cell.states[cell.output]))])
+        )
+        out = Laid((*sizes, *cell.states[cell.output]), author=value, mask=None if backwards else x.mask)
     else:
-        last = ends[len(start)] if x.mask is not None else finals[0].author
-        out = Laid((batch, *cell.states[0]), author=last)
+        last = ends[len(start)] if x.mask is not None else finals[cell.output].author
+        out = Laid((batch, *cell.states[cell.output]), author=last)
     return [out, *finals] if layer.get("return_state", False) else [out]
 
 
@@ -317,12 +323,16 @@ def cells(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Sequence[Laid]:
     is_stack = isinstance(entry, dict) and entry.get("class_name") == "StackedRNNCells"
     if is_stack:
         stack = list(entry["config"]["cells"])
-    made = []
+    made: list[Cell] = []
+    kinds: list[str] = []
     for i, part in enumerate(stack):
         inner = _explicit(layer_of(part, f"{name}_cell_{i}"), b)
         if inner.kind not in CELLS:
             raise Fault(f"layer {name!r} has a cell of class {inner.kind!r}", is_refusal=True)
-        with b.within(inner, *(("cell", f"cells/{i}") if is_stack else ("cell",))):
+        place, count = snake_case(inner.kind), sum(part == inner.kind for part in kinds)
+        kinds.append(inner.kind)
+        place = f"cells/{place}_{count}" if count else f"cells/{place}"
+        with b.within(inner, *(("cell", place) if is_stack else ("cell",))):
             made.append(_cell(b, CELLS[inner.kind], inner))
 
     def step(x: ir.Value, states: Sequence[ir.Value]) -> tuple[ir.Value, list[ir.Value]]:
@@ -333,9 +343,7 @@ def cells(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Sequence[Laid]:
         return x, after
 
     sizes = [size for cell in made for size in cell.states]
-    stacked = Cell(tuple(sizes), step)
-    if sizes[0] != made[-1].states[0]:
-        raise Fault(f"layer {name!r}: cells of different sizes on each other", is_refusal=True)
+    stacked = Cell(tuple(sizes), step, output=len(sizes) - len(made[-1].states))
     return _scanned(b, layer, inputs[0], list(inputs[1:]), stacked)
 
 
@@ -471,3 +479,14 @@ def masking(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid:
     counts = b.op("ReduceMax", differs, b.ints(-1), keepdims=1)
     mask = b.op("Cast", b.op("Squeeze", counts, b.ints(-1)), to=ir.DataType.BOOL)
     return Laid(x.shape, author=b.op("Mul", value, counts), mask=mask)
+
+
+@layer("SpectralNormalization")
+def spectral_normalization(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> Laid | Sequence[Laid]:
+    """The layer inside: its kernel is divided while training, and kept so."""
+    inner = layer_of(layer["layer"], f"{layer.name}_layer")
+    emit = b.table.get(inner.kind)
+    if emit is None or inner.model is not None:
+        raise Fault(f"layer {inner.name!r} of class {inner.kind!r}", is_refusal=True)
+    with b.within(inner, "layer"):
+        return emit(b, inner, inputs)

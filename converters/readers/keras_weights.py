@@ -73,6 +73,7 @@ class Named:
     def find(self, path: Sequence[str], inside: Sequence[str], field: str, layer: Layer) -> Found:
         """By the group of the outermost layer, the layer's own name, and the last part."""
         top, *inner = path
+        inside = [layer.name if part.startswith("cells/") else part for part in inside]
         scope = [*inner[-1:], *inside]  # whether the models between stand in a name depends on Keras' version
         found = [name for name in self.groups.get(top, []) if self._is(name, top, scope, field)]
         if len(found) > 1 and inner:

@@ -169,7 +169,9 @@ def resize(b: Nodes, x: ir.Value, sizes: ir.Value, mode: str, *, align_corners: 
     if mode == "cubic":
         how |= {"cubic_coeff_a": -0.5 if half_pixel else -0.75, "exclude_outside": int(half_pixel)}
     wanted = as_int64(b, sizes)
-    y = b.op("Resize", first(b, x), None, None, wanted, axes=[2, 3], **how)
+    value = first(b, x)
+    # ONNX Runtime 1.32 moves transposes through a Resize by axes, and gets its sizes wrong
+    y = b.op("Resize", value, None, None, b.op("Concat", b.op("Shape", value, end=2), wanted, axis=0), **how)
     shape, known = shape_of(x), b.sizes(wanted)
     if shape is not None and known is not None and len(known) == 2:
         y.shape = ir.Shape([shape[0], shape[3], *known])

@@ -79,7 +79,7 @@ def _build(symbol: Symbol, arrays: Mapping[str, tuple[str, Tensor]], used: set[i
         outputs[name if name not in outputs else op.unique(name)] = value
     modules = {"": "mxnet.symbol.Symbol"} | {n.name: f"mxnet.symbol.{n.op}" for n in symbol.nodes if n.op != "null"}
     made_by = {"format": "mxnet", "mxnet": symbol.version}
-    return finish(op, outputs, name="symbol", modules=modules, made_by=made_by)
+    return finish(op, outputs, name="symbol", modules=modules, made_by=made_by, facts=facts)
 
 
 def _variable(op: Scribe, node: Node, arrays: Mapping[str, tuple[str, Tensor]], facts: Facts) -> ir.Value:

@@ -27,6 +27,8 @@ MAX_CONSTANT_BYTES = 64 << 20  # of constants that a reader makes up, all togeth
 RANKS = (3, 4, 2, 5, 1)
 INDEX_RANKS = (2, 1, 3, 4)  # of what picks rows of an embedding: [N, T] most often
 MAX_TRIALS = 12
+# What has no other need of a rank takes rows [N, I], or ids [N, T], most often: (operator, number of its input).
+LIKELY_ROWS = {("MatMul", 0), ("Gather", 1), ("BatchNormalization", 0)}
 # Operators whose first input has the rank of their output: what is learned of one is true of the other.
 RANK_KEEPERS = frozenset(
     ("Abs", "Cast", "Clip", "Dropout", "Exp", "Identity", "Log", "LogSoftmax", "Neg", "Not", "Pow", "Relu", "Sigmoid")
@@ -63,9 +65,9 @@ class Learned(Exception):
 class UnknownRank(Fault):
     """An operator has to know an input's rank, and neither the file nor another operator tells it."""
 
-    def __init__(self, name: str, likely: int | None = None) -> None:
+    def __init__(self, name: str, likely: int | None = None, *, is_needed: bool = True) -> None:
         super().__init__(f"the number of axes of input {name!r} is not stated, and nothing tells it", is_refusal=True)
-        self.name, self.likely = name, likely
+        self.name, self.likely, self.is_needed = name, likely, is_needed
 
 
 class Facts:
@@ -74,12 +76,13 @@ class Facts:
     def __init__(self, ranks: Mapping[str, int] | None = None, dtypes: Mapping[str, ir.DataType] | None = None) -> None:
         self.ranks = dict(ranks or {})
         self.sizes: dict[str, tuple[int, ...]] = {}  # of inputs that can't be of free size
+        self.settled: set[str] = set()  # inputs whose rank stays unknown
         self.dtypes = dict(dtypes or {})
 
     def with_rank(self, name: str, rank: int) -> Facts:
         """The same and one rank more."""
         made = Facts(self.ranks | {name: rank}, self.dtypes)
-        made.sizes = self.sizes
+        made.sizes, made.settled = self.sizes, self.settled
         return made
 
     def add(self, learned: Learned) -> bool:
@@ -125,7 +128,10 @@ def _with_likely_rank(
             return with_facts(build, facts.with_rank(unknown.name, rank), left)
         except Fault as fault:
             first = first or fault
-    raise first or unknown
+    if unknown.is_needed or left[0] < 0:
+        raise first or unknown
+    facts.settled.add(unknown.name)
+    return with_facts(build, facts, left)
 
 
 def _ranks(unknown: UnknownRank, facts: Facts) -> list[int]:
@@ -408,9 +414,12 @@ def finish(
     name: str,
     modules: Mapping[str, Any],
     made_by: Mapping[str, Any],
-    inputs: Iterable[ir.Value] | None = None,
+    facts: Facts,
 ) -> ir.Model:
-    """The model of what a scribe wrote: outputs under their names, without the inputs that nothing reads."""
+    """The model of what a scribe wrote: outputs under their names, without the inputs that nothing reads.
+
+    Raises UnknownRank for an input of unknown rank whose use makes one likely: most frameworks can't do without it.
+    """
     made: list[ir.Value] = []
     for wanted, value in outputs.items():
         if value.producer() is None or value in made:
@@ -420,9 +429,13 @@ def finish(
             op.names.add(value.name)
         made.append(value)
     nodes, read = _live(op.nodes, made)
-    given = list(op.inputs.values() if inputs is None else inputs)
+    given = [value for value in op.inputs.values() if value in read]
+    for value in given:
+        kinds = {(use.node.op_type, use.idx) for use in value.uses()}
+        if value.shape is None and kinds & LIKELY_ROWS and value.name not in facts.settled:
+            raise UnknownRank(value.name or "", 2, is_needed=False)
     graph = ir.Graph(
-        [value for value in given if value in read],
+        given,
         made,
         nodes=nodes,
         initializers=[v for v in op.initializers.values() if v in read or PARAMETER in v.metadata_props],

@@ -226,7 +226,9 @@ def _build(program: Mapping[str, Any], tensors: Mapping[str, Tensor], facts: Fac
         raise Fault("a program without a tensor as its output", is_refusal=True)
     op.path = ""
     made_by = {"format": "torch-export", "torch": str(program.get("torch_version", ""))[:40]}
-    return finish(op, outputs, name="program", modules=walk.modules or {"": "torch.nn.Module"}, made_by=made_by)
+    return finish(
+        op, outputs, name="program", modules=walk.modules or {"": "torch.nn.Module"}, made_by=made_by, facts=facts
+    )
 
 
 def _user_input(spec: Mapping[str, Any]) -> str | None:

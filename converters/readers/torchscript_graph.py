@@ -138,7 +138,7 @@ def _build(machine: Machine, module: Instance, constants: Sequence[Any], facts: 
     if not outputs:
         raise Fault("a module that gives no tensor", is_refusal=True)
     named = {name: value.value() if isinstance(value, Ref) else value.value for name, value in outputs.items()}
-    return finish(op, named, name="module", modules=tree.modules, made_by={"format": "torchscript"})
+    return finish(op, named, name="module", modules=tree.modules, made_by={"format": "torchscript"}, facts=facts)
 
 
 def _inputs(op: Scribe, forward: ast.FunctionDef, facts: Facts) -> list[Any]:

@@ -24,7 +24,7 @@ from tests.converters.tensors.test_fuzz import mutated  # noqa: F401 - the fuzze
 from tests.converters.tensors.test_hostile import forget_peak, peak_bytes
 from tests.hostile import onnx_models
 from zoo.converters import formats
-from zoo.errors import FileError, ZooError
+from zoo.errors import FileError, Malformed, ZooError
 
 pytest.importorskip("torch")
 
@@ -63,6 +63,9 @@ def test_what_is_wrong_is_one_error_that_names_its_place(tmp_path: Path, model: 
         if isinstance(caught.value, FileError):
             assert "\n" not in message
             assert (path.name if source is path else "given ModelProto") in message
+    if isinstance(caught.value, Malformed):
+        with pytest.raises(Malformed, match=expected):
+            zoo.inspect(path)
     assert "ZOO_INJECTED" not in os.environ
 
 

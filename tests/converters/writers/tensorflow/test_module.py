@@ -95,6 +95,24 @@ def test_gradients_are_torchs(module, weights, x, last, mode):
         np.testing.assert_allclose(have, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+def test_gradients_of_a_kernel_that_steps_over_few_channels_are_safe(mode):
+    """TensorFlow 2.21 with oneDNN writes beyond the gradient there, and the process ends."""
+    from tests.converters.writers.tensorflow.conftest import parsed
+
+    kernel = np.random.default_rng(0).normal(size=(16, 8, 1, 1)).astype(np.float32)
+    graph = "agraph (float[N, 8, H, W] x) => (float[N, 16, P, Q] y) { y = Conv <strides = [2, 2]> (x, kernel) }"
+    module = zoo.load(parsed(graph, {"kernel": kernel}), framework="tensorflow")
+    x = np.random.default_rng(1).normal(size=(4, 60, 60, 8)).astype(np.float32)
+    for _ in range(5):
+        with tf.GradientTape() as tape:
+            y = (module if mode == "graph" else module.eager)(x)
+        (gradient,) = tape.gradient(y, module.trainable_variables)
+    np.testing.assert_allclose(y, np.einsum("nhwc,mc->nhwm", x[:, ::2, ::2], kernel[:, :, 0, 0]), rtol=1e-4, atol=1e-4)
+    want = np.broadcast_to(x[:, ::2, ::2].sum((0, 1, 2))[:, None], (8, 16))
+    np.testing.assert_allclose(gradient[0, 0], want, rtol=1e-4, atol=1e-3)
+
+
 def torch_forward(torch, w, x):
     """The picture model in torch's words."""
     f = torch.nn.functional

@@ -102,6 +102,8 @@ class Forward:
 
     def is_mask(self, step: Step) -> bool:
         """Whether a step makes truth values."""
+        if step.target is operator.getitem:
+            return isinstance(step.args[0], Step) and self.is_mask(step.args[0])
         return step.target in COMPARISONS or step.target in LOGICAL and any(self.is_mask(s) for s in step.inputs())
 
     def is_attention(self, step: Step) -> bool:

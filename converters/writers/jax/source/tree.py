@@ -16,6 +16,7 @@ from zoo.converters.writers.jax.source import layers
 from zoo.converters.writers.jax.source.operators import CTX, lowers
 from zoo.converters.writers.source import scopes
 from zoo.converters.writers.source.arrays import PLAIN, dtype_name
+from zoo.converters.writers.source.masks import simplify_masks
 from zoo.converters.writers.source.nest import Scope
 from zoo.converters.writers.source.padding import merge_pads
 from zoo.converters.writers.source.sizes import Size
@@ -125,6 +126,7 @@ class JaxTree(scopes.GraphTree):
     def __init__(self, model: ir.Model) -> None:
         model = model.clone()
         merge_pads(model)
+        simplify_masks(model)
         super().__init__(model, JaxTracer(model, lowers))
 
     def name_of(self, scope: Scope) -> str:

@@ -474,10 +474,14 @@ def resize(
     way = (mode, coordinate_transformation_mode, nearest_mode if mode == "nearest" else "")
     known = {("nearest", "asymmetric", "floor"): "nearest", ("linear", "half_pixel", ""): "bilinear"}
     known[("linear", "pytorch_half_pixel", "")] = "bilinear"
-    have = w.shape(X)
-    out = w.output_shape(0)
-    if way not in known or antialias or axes or w.rank(X) != 4 or out is None or have[-1] != out[-1]:
+    have, out = w.shape(X), w.output_shape(0)
+    if way not in known or antialias or axes or w.rank(X) != 4 or out is None:
         raise Unwritable(f"by {mode!r} at {coordinate_transformation_mode!r} places it has no plain form")
-    if None in out[1:3]:
-        raise Unwritable("to a size that is free it has no plain form")
-    return w.ours(layers.resize, X, tuple(out[1:3]), **({"method": "nearest"} if mode == "nearest" else {}))
+    is_last = have[-1] is not None and have[-1] == out[-1]
+    size = out[1:3] if is_last else out[2:]
+    if None in size or not is_last and have[1] != out[1]:
+        raise Unwritable("to a size that is free, or of channels too, it has no plain form")
+    how = {"method": "nearest"} if mode == "nearest" else {}
+    if is_last:
+        return w.ours(layers.resize, X, tuple(size), **how)
+    return w.transpose(w.ours(layers.resize, w.transpose(X, (0, 2, 3, 1)), tuple(size), **how), (0, 3, 1, 2))

@@ -339,6 +339,10 @@ class Forward(forward.Forward):
         """What writes the expressions."""
         return Writer(self.source, self.cls, self)
 
+    def is_mask(self, step: Step) -> bool:
+        """Whether the step makes truth values."""
+        return (step.target == "ops.cast" and step.args[1] == "bool") or super().is_mask(step)
+
     def loop(self, step: Step, variable: str, given: Sequence[str]) -> tuple[str, str]:
         """Calls of the members of a list."""
         writer = self.writer

@@ -10,6 +10,7 @@ from zoo.converters.layout import Layouts, channels_last, layouts
 from zoo.converters.writers.keras.source.operators import lowers
 from zoo.converters.writers.keras.source.tracer import KerasTracer
 from zoo.converters.writers.source import scopes
+from zoo.converters.writers.source.masks import simplify_masks
 from zoo.converters.writers.source.nest import Scope
 from zoo.converters.writers.source.padding import merge_pads
 from zoo.converters.writers.source.scopes import numbered_chain
@@ -37,6 +38,7 @@ class KerasTree(scopes.GraphTree):
     def __init__(self, model: ir.Model) -> None:
         model = model.clone()
         merge_pads(model)
+        simplify_masks(model)
         channels_last(model, lambda node: (CHANNELS_LAST, node.op_type) in lowers)
         self.model = model
         super().__init__(model, KerasTracer(model, lowers))

@@ -34,6 +34,9 @@ RANK_KEEPERS = frozenset(
     ("Abs", "Cast", "Clip", "Dropout", "Exp", "Identity", "Log", "LogSoftmax", "Neg", "Not", "Pow", "Relu", "Sigmoid")
     + ("Slice", "Softmax", "Sqrt", "Tanh", "Transpose", "Elu", "Gelu", "LeakyRelu", "Pad", "Selu", "HardSigmoid")
 )
+# What is computed at once of known integers.
+FOLDS: dict[str, Callable[..., Any]] = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Neg": np.negative}
+FOLDS |= {"Div": np.divide}
 # Operators with a function body, of which inference of one node says nothing.
 SHAPE_KEEPERS = frozenset(
     ("Celu", "Clip", "Elu", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "LayerNormalization", "LeakyRelu")
@@ -168,6 +171,8 @@ class Scribe(Builder):
             raise AttributeError(op_type)
 
         def add(*inputs: ir.Value | None, outputs: int = 1, **attributes: Any) -> Any:
+            if (folded := self._folded(op_type, inputs, attributes)) is not None:
+                return folded
             given = {name: value for name, value in attributes.items() if value is not None}
             args = list(inputs)
             while args and args[-1] is None:
@@ -183,6 +188,21 @@ class Scribe(Builder):
             return node.outputs[0] if outputs == 1 else tuple(node.outputs)
 
         return add
+
+    def _folded(
+        self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any]
+    ) -> ir.Value | None:
+        """Arithmetic of a few known integers, computed: traces do it with sizes, which others then take for sizes."""
+        arrays = [self.known(value) for value in inputs] if op_type in FOLDS or op_type == "Cast" else []
+        found = [array for array in arrays if array is not None and array.size <= 8 and array.dtype.kind == "i"]
+        if not found or len(found) != len(inputs):
+            return None
+        if op_type == "Cast":
+            to = ir.DataType(attributes["to"]).numpy()
+            return self.const(found[0], to) if to.kind == "i" else None
+        if op_type == "Div":
+            return None if not found[1].all() else self.const(np.trunc(found[0] / found[1]), found[0].dtype)
+        return self.const(FOLDS[op_type](*found), found[0].dtype)
 
     def _count(self, nodes: int, size_bytes: int) -> None:
         self.spent[0] += nodes

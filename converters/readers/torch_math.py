@@ -675,10 +675,60 @@ def cumsum(op: Scribe, self: ir.Value, dim: int, dtype: Any = None) -> Any:
     return op.CumSum(_counted(op, self, dtype), op.const(axis_of(op, self, dim)))
 
 
+def _so_far(op: Scribe, x: ir.Value, dim: int, blank: Any) -> tuple[ir.Value, list[int]]:
+    """[..., i, j]: x at j up to i along an axis, which is brought to the end, and a blank behind; and the way back."""
+    rank, axis = op.rank(x), axis_of(op, x, dim)
+    last = [i for i in range(rank) if i != axis] + [axis]
+    row = op.Unsqueeze(op.Transpose(x, perm=last), op.const([-2]))
+    square = op.Concat(op.size(x, axis), op.size(x, axis), axis=0)
+    seen = op.Trilu(op.Expand(op.const(True, np.bool_), square), None, upper=0)
+    return op.Where(seen, row, op.scalar(blank, x)), [last.index(i) for i in range(rank)]
+
+
 @lowers("cumprod")
 def cumprod(op: Scribe, self: ir.Value, dim: int, dtype: Any = None) -> Any:
-    """Not to be had."""
-    raise Fault("the running product has no operator in ONNX", is_refusal=True)
+    """The running product."""
+    parts, back = _so_far(op, _counted(op, self, dtype), dim, 1)
+    return op.Transpose(op.ReduceProd(parts, op.const([-1]), keepdims=0), perm=back)
+
+
+def _running(kind: str, place: str, blank: float) -> Emit:
+    def emit(op: Scribe, self: ir.Value, dim: int) -> Any:
+        parts, back = _so_far(op, floating(op, self), dim, blank)
+        best = op.Transpose(op.ReduceMax(parts, op.const([-1]), keepdims=0) if kind == "max" else
+                            op.ReduceMin(parts, op.const([-1]), keepdims=0), perm=back)  # fmt: skip
+        return best, op.Transpose(getattr(op, place)(parts, axis=-1, keepdims=0, select_last_index=1), perm=back)
+
+    return emit
+
+
+TABLE |= {"cummax": _running("max", "ArgMax", -math.inf), "cummin": _running("min", "ArgMin", math.inf)}
+
+
+@lowers("count_nonzero")
+def count_nonzero(op: Scribe, self: ir.Value, dim: Any = None) -> Any:
+    """How many are not 0."""
+    return reduced(op, "ReduceSum", op.cast(_truth(op, self), ir.DataType.INT64), dim, False)
+
+
+@lowers("kthvalue")
+def kthvalue(op: Scribe, self: ir.Value, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The k-th smallest along an axis, and its place."""
+    found = op.TopK(self, op.const([k]), axis=dim, largest=0, outputs=2)
+    last = [op.Gather(part, op.const([k - 1]), axis=dim) for part in found]
+    return tuple(part if keepdim else op.Squeeze(part, op.const([dim])) for part in last)
+
+
+@lowers("median")
+def median(op: Scribe, self: ir.Value, dim: Any = None, keepdim: bool = False) -> Any:
+    """The middle one, the lower of two."""
+    x = op.Reshape(self, op.const([-1])) if dim is None else self
+    axis = 0 if dim is None else axis_of(op, self, dim)
+    length = op.sizes_of(x)[axis]
+    if length is None:
+        raise Fault("the median over an axis of free size", is_refusal=True)
+    values, places = kthvalue(op, x, (length + 1) // 2, axis, keepdim and dim is not None)
+    return values if dim is None else (values, places)
 
 
 # ---- products
@@ -775,6 +825,55 @@ def cdist(op: Scribe, x1: ir.Value, x2: ir.Value, p: float = 2, compute_mode: An
     """The p-norm between each row of one and each of the other."""
     away = op.Sub(op.Unsqueeze(x1, op.const([-2])), op.Unsqueeze(x2, op.const([-3])))
     return norm(op, away, p, [-1])
+
+
+@lowers("cross", "linalg_cross")
+def cross(op: Scribe, self: ir.Value, other: ir.Value, dim: Any = None) -> Any:
+    """The vector product along an axis of three."""
+    axis = -1 if dim is None else dim
+    turned = [[op.Gather(x, op.const(order), axis=axis) for order in ([1, 2, 0], [2, 0, 1])] for x in (self, other)]
+    return op.Sub(op.Mul(turned[0][0], turned[1][1]), op.Mul(turned[0][1], turned[1][0]))
+
+
+@lowers("heaviside")
+def heaviside(op: Scribe, self: ir.Value, values: ir.Value) -> Any:
+    """0 below 0, 1 above, and a value at it."""
+    zero = op.scalar(0, self)
+    return op.Where(op.Equal(self, zero), op.cast(values, own(self)), op.cast(op.Greater(self, zero), own(self)))
+
+
+@lowers("copysign")
+def copysign(op: Scribe, self: ir.Value, other: Any) -> Any:
+    """The size of one and the sign of the other."""
+    a, b = promoted(op, self, other, to_float=True)
+    size = op.Abs(a)
+    return op.Where(op.Less(b, op.scalar(0, b)), op.Neg(size), size)
+
+
+@lowers("hypot")
+def hypot(op: Scribe, self: ir.Value, other: ir.Value) -> Any:
+    """The root of the sum of squares."""
+    return op.Sqrt(op.Add(op.Mul(self, self), op.Mul(other, other)))
+
+
+@lowers("deg2rad")
+def deg2rad(op: Scribe, self: ir.Value) -> Any:
+    """From degrees to radians."""
+    return op.Mul(floating(op, self), op.scalar(math.pi / 180, floating(op, self)))
+
+
+@lowers("rad2deg")
+def rad2deg(op: Scribe, self: ir.Value) -> Any:
+    """From radians to degrees."""
+    return op.Mul(floating(op, self), op.scalar(180 / math.pi, floating(op, self)))
+
+
+@lowers("sinc", "special_sinc")
+def sinc(op: Scribe, self: ir.Value) -> Any:
+    """sin(pi x) / (pi x), and 1 at 0."""
+    x = op.Mul(self, op.scalar(math.pi, self))
+    is_zero = op.Equal(x, op.scalar(0, x))
+    return op.Where(is_zero, op.scalar(1, x), op.Div(op.Sin(x), op.Where(is_zero, op.scalar(1, x), x)))
 
 
 @lowers("_cdist_forward")

@@ -679,7 +679,9 @@ def _scales(given: Sequence[Any], factors: Any, *by_axis: Any) -> list[Any] | No
 
 
 def _linear(n: int, mode: str, *, is_smooth: bool = False) -> Emit:
-    how: dict[str, Any] = {"mode": mode, "antialias": 1 if is_smooth else None}
+    how: dict[str, Any] = {"mode": mode}
+    if is_smooth:
+        how |= {"antialias": 1, "exclude_outside": 1}
     if mode == "cubic":
         how["cubic_coeff_a"] = -0.5 if is_smooth else -0.75
 

@@ -376,7 +376,13 @@ def split(op: Scribe, self: ir.Value, split_size: Any = None, dim: int = 0, spli
     if isinstance(sizes, list | tuple):
         if is_known(*sizes):
             return split_at(op, self, axis, sizes)
-        return list(op.Split(self, vector(op, sizes), axis=axis, outputs=len(sizes)))
+        parts = (
+            op.Split(self, vector(op, sizes), axis=axis, outputs=len(sizes)) if len(sizes) > 1 else op.Identity(self)
+        )
+        known = [None if i == axis else n for i, n in enumerate(op.sizes_of(self))]
+        for part in parts if isinstance(parts, tuple) else (parts,):
+            op.state(part, known)
+        return list(parts) if isinstance(parts, tuple) else [parts]
     if op.sizes_of(self)[axis] is None and op.parts and is_known(sizes):
         return [sliced(op, self, axis, i * sizes, (i + 1) * sizes) for i in range(op.parts)]
     whole = _sizes_along(op, self, axis)
@@ -879,6 +885,25 @@ def arange(op: Scribe, start: Any = None, end: Any = None, step: Any = 1, dtype:
     if kind in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.DOUBLE):
         return op.Range(*(scalar(op, v, kind) for v in (first, last, step)))
     return op.cast(op.Range(*(scalar(op, v, ir.DataType.FLOAT) for v in (first, last, step))), kind)
+
+
+def _corner(op: Scribe, row: int, col: int, offset: int, dtype: Any, *, upper: bool) -> ir.Value:
+    if not is_known(row, col) or not 0 <= row * col <= 1 << 22:
+        raise Fault(f"the places of a triangle of {row} by {col}", is_refusal=True)
+    found = np.triu_indices(row, offset, col) if upper else np.tril_indices(row, offset, col)
+    return op.const(np.stack(found), _dtype(dtype, ir.DataType.INT64).numpy())
+
+
+@lowers("tril_indices")
+def tril_indices(op: Scribe, row: int, col: int, offset: int = 0, dtype: Any = None) -> Any:
+    """The places below a diagonal: rows and columns."""
+    return _corner(op, row, col, offset, dtype, upper=False)
+
+
+@lowers("triu_indices")
+def triu_indices(op: Scribe, row: int, col: int, offset: int = 0, dtype: Any = None) -> Any:
+    """The places above a diagonal: rows and columns."""
+    return _corner(op, row, col, offset, dtype, upper=True)
 
 
 @lowers("linspace")

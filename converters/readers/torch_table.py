@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoo.converters.readers import torch_math, torch_nn, torch_recurrent, torch_shapes, torch_vision
+from zoo.converters.readers import torch_losses, torch_math, torch_nn, torch_recurrent, torch_shapes, torch_vision
 from zoo.converters.readers.torch_aten import TABLE
 
-GROUPS = (torch_math, torch_nn, torch_recurrent, torch_shapes, torch_vision)
+GROUPS = (torch_losses, torch_math, torch_nn, torch_recurrent, torch_shapes, torch_vision)
 __all__ = ["GROUPS", "TABLE"]

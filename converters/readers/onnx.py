@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
+from onnx_ir.passes import common
 
 from zoo.converters.graph import all_nodes, without_maps
 from zoo.converters.readers.onnx_fit import check_fit
@@ -42,7 +43,10 @@ def read(path: Path) -> ir.Model:
         proto = onnx.ModelProto.FromString(path.read_bytes())
     except (DecodeError, ValueError, RecursionError) as error:
         raise Malformed(path, f"not an ONNX model: {error}") from error
-    return of_proto(proto, path)
+    model = of_proto(proto, path)
+    if not model.graph.initializers:
+        common.LiftConstantsToInitializersPass(size_limit=2)(model)  # Paddle's exporter keeps its weights in Constants
+    return model
 
 
 def of_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:

@@ -48,6 +48,20 @@ def test_external_data_beside_the_model_is_mapped(tmp_path):
     np.testing.assert_array_equal(np.arange(3, dtype=np.float32), tensor.numpy())
 
 
+def test_weights_that_a_file_keeps_in_nodes_are_its_tensors(tmp_path):
+    """As Paddle's exporter writes them: no initializer at all. Numbers of the arithmetic stay where they are."""
+    text = """<ir_version: 7, opset_import: ["" : 11]>
+    g (float[N, 3] x) => (float[N, 3] y) {
+      scale = Constant<value = float[3] {0.5, 2.0, 3.0}>()
+      one = Constant<value = float[1] {1.0}>()
+      a = Mul(x, scale)
+      y = Add(a, one)
+    }"""
+    read = reader.read(written(tmp_path / "m.onnx", onnx.parser.parse_model(text)))
+    assert ["scale"] == list(read.graph.initializers)
+    assert ["Constant", "Mul", "Add"] == [node.op_type for node in read.graph]
+
+
 @pytest.mark.parametrize("opset", [11, 17, 28])
 def test_constants_beside_the_model_are_read_where_they_say_how(tmp_path, opset):
     """Shapes, members and a body's constants in a file of their own, at opsets that are lifted and that are not."""

@@ -215,7 +215,7 @@ def multi_head_attention(b: Builder, layer: Layer, inputs: Sequence[Laid]) -> La
 
 
 def _attended(b: Builder, query: Laid, value: Laid, key: Laid, scores: ir.Value) -> ir.Value | None:
-    """[N, 1, T, S] of bool: what may be seen, by the masks that came with the tensors (since Keras 2.10) and those given."""
+    """[N, 1, T, S] of bool: what may be seen, by masks that came with tensors (since Keras 2.10) and those given."""
     masks = {"query_mask": query.mask, "value_mask": value.mask, "key_mask": key.mask if key is not value else None}
     allowed: ir.Value | None = None
     for name, axes in (("query_mask", (1, 3)), ("value_mask", (1, 2)), ("key_mask", (1, 2))):

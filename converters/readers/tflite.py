@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from zoo.converters.graph import MADE_BY, STORED_OPSET
 from zoo.converters.readers import tflite_operators as operators
+from zoo.converters.readers import tflite_recurrent as recurrent
 from zoo.converters.readers import tflite_rounding as rounding
 from zoo.converters.readers.tf_nodes import IR_VERSION, Fault, Nodes, Size
 from zoo.converters.readers.tflite_flatbuffer import Buffer, Table
@@ -28,6 +29,7 @@ from zoo.converters.tensors.mapped import MappedFile, map_file, quoted, tensor
 from zoo.errors import Malformed, Refused
 
 EXTENSIONS = (".tflite", ".lite")
+TABLE = operators.TABLE | recurrent.TABLE
 QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT4)
 MAX_DEPTH = 32
 PLACEHOLDER = 127  # of the old field for an operator's number, whose real one is in the newer
@@ -227,7 +229,7 @@ class Reader:
         return [self.stored(b, scope, n) for n in subgraph.outputs]
 
     def _step(self, b: Nodes, scope: Scope, step: Step) -> None:
-        emit = operators.TABLE.get(step.kind)
+        emit = TABLE.get(step.kind)
         if emit is None:
             raise Fault(f"operator {step.kind}")
         entries = scope.subgraph.tensors

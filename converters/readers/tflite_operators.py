@@ -142,12 +142,15 @@ TABLE = operator = Table()
 
 def activated(c: Call, y: ir.Value) -> list[ir.Value]:
     """A result behind the activation that is fused with its operator."""
-    b, kind = c.b, c.one_of("activation", ACTIVATIONS)
-    if kind == "NONE":
-        return [y]
+    return [activation(c.b, y, c.one_of("activation", ACTIVATIONS))]
+
+
+def activation(b: Nodes, y: ir.Value, kind: str) -> ir.Value:
+    """A fused activation by its name in the schema."""
     if kind == "SIGN_BIT":
         raise Fault("activation SIGN_BIT")
-    return [{"RELU": _relu, "RELU6": _relu6, "RELU_N1_TO_1": _relu1, "TANH": _tanh}[kind](b, y)]
+    emit = {"RELU": _relu, "RELU6": _relu6, "RELU_N1_TO_1": _relu1, "TANH": _tanh}.get(kind)
+    return y if emit is None else emit(b, y)
 
 
 def _relu(b: Nodes, x: ir.Value) -> ir.Value:

@@ -1,7 +1,7 @@
 """A model as StableHLO, by jax.export: a program with its weights inside, for any platform, its free sizes free.
 
 exported = jax.export.deserialize(bytearray(pathlib.Path("model.stablehlo").read_bytes()))  # import jax.export
-outputs = exported.call(*inputs)
+outputs = exported.call(*inputs)  # where these are int64: jax.config.update("jax_enable_x64", True) before
 """
 
 from __future__ import annotations

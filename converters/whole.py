@@ -34,7 +34,11 @@ def prepared(graph: ir.Model, lowers: Lowerings) -> ir.Model:
     """
     if unknown := [node for node in all_nodes(graph.graph) if _is_unknown(node, graph)]:
         raise driver.unsupported(unknown, graph.graph.name or "the graph", lowers)
-    graph = fuse(canonical(graph))
+    return specialised(fuse(canonical(graph)), lowers)
+
+
+def specialised(graph: ir.Model, lowers: Lowerings) -> ir.Model:
+    """A canonical, fused graph with what these lowerings lack expanded, in place. Raises UnsupportedOps."""
     if expand(graph, lowers.find, infer_shapes):
         simplify(graph)
     driver.check(graph.graph, lowers)

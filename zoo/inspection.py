@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -38,7 +39,7 @@ class FileReport:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     operators: dict[str, int] = field(default_factory=dict)
-    frameworks: dict[str, str] = field(default_factory=dict)  # name -> "yes", or the operators that it lacks
+    frameworks: dict[str, str] = field(default_factory=dict)  # name -> "yes", or what it lacks
     tensors: tuple[TensorRow, ...] = ()
 
 
@@ -86,7 +87,7 @@ def _model(file: Path) -> FileReport:
         tuple(inputs),
         tuple(outputs),
         dict(operators.most_common()),
-        {name: _takes(name, model) for name in _installed()},
+        dict(_frameworks(model)),
     )
 
 
@@ -96,23 +97,28 @@ def _size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _installed() -> list[str]:
-    from zoo.converters.frameworks import FRAMEWORKS
-
-    return [f.name for f in FRAMEWORKS.values() if f.is_installed]
-
-
-def _takes(framework: str, model: Any) -> str:
-    """Whether a framework has a lowering for every operator; if not, those that it lacks."""
-    if framework == "onnx":
-        return "yes"
+def _frameworks(model: Any) -> Iterator[tuple[str, str]]:
+    """Each framework, installed or not, and whether it has what the model's operators come to; none is imported."""
     from zoo.converters.bind import detach
     from zoo.converters.canonical import canonical
-    from zoo.converters.frameworks import framework as find
-    from zoo.errors import ZooError
+    from zoo.converters.frameworks import FRAMEWORKS
+    from zoo.converters.fuse import fuse
+    from zoo.converters.whole import specialised
+    from zoo.converters.writers.lowered import table
+    from zoo.errors import UnsupportedOps, ZooError
 
+    yield "onnx", "yes"
     try:
-        missing = find(framework).module("writer").lowers.missing(canonical(detach(model)[0]).graph)
+        graph = fuse(canonical(detach(model)[0]))
     except ZooError as error:
-        return error.message
-    return "yes" if not missing else f"lacks {', '.join(sorted({n.op_type for n in missing}))}"
+        yield "others", error.message
+        return
+    for name in FRAMEWORKS:
+        if name == "onnx":
+            continue
+        try:
+            specialised(graph.clone(), table(name))
+            yield name, "yes"
+        except UnsupportedOps as error:
+            missing = [line.split()[0] for line in error.message.splitlines()[1:] if line.strip()]
+            yield name, f"lacks {', '.join(missing)}"

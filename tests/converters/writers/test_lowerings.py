@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 
 import onnx
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from zoo.converters.frameworks import FRAMEWORKS
 from zoo.converters.graph import OPSET
 from zoo.converters.writers.driver import Lowerings, shortest
+from zoo.converters.writers.lowered import LISTED, listed
 
 pytestmark = pytest.mark.parity
 TABLES = {name: f for name, f in FRAMEWORKS.items() if name != "onnx"}
@@ -46,6 +48,12 @@ def test_parameters_and_defaults_are_the_specifications(framework):
         if unknown := set(attributes) - set(schema.attributes):
             wrong[op] = f"unknown attributes {unknown}"
     assert {} == wrong
+
+
+@pytest.mark.parametrize("framework", TABLES)
+def test_the_list_of_its_operators_is_up_to_date(framework):
+    made = json.loads(json.dumps(listed(table(framework))))
+    assert json.loads(LISTED.read_text())[framework] == made, "python tools/lowered.py writes it anew"
 
 
 def default(attribute):

@@ -61,7 +61,7 @@ endef
 
 test: export ZOO_TEST_ENVIRONMENT = all
 test: $(TEST) ## every test that needs no GPU, with every framework, on numpy 1.26
-	$(call run-tests,.venv-test/bin/python,torch tensorflow jax)
+	$(call run-tests,.venv-test/bin/python,torch tensorflow jax mxnet)
 
 test-latest: export ZOO_TEST_ENVIRONMENT = latest
 test-latest: $(LATEST) ## the same without MXNet, on numpy 2 and the newest of everything

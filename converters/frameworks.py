@@ -74,6 +74,18 @@ _ALL = (
         "tensorflow", "tensorflow", "tensorflow", "tensorflow", "tensorflow", "last", "tf.Module", ("channels", "dtype")
     ),
     Framework("sonnet", "sonnet", "sonnet", "dm-sonnet", "sonnet", "last", "snt.Module", ("channels", "dtype")),
+    Framework(
+        "mxnet",
+        "mxnet",
+        "mxnet",
+        "mxnet",
+        "mxnet",
+        "first",
+        "(symbol, arg_params, aux_params)",
+        ("dtype",),
+        runs="program",
+    ),
+    Framework("gluon", "mxnet.gluon", "mxnet", "mxnet", "mxnet", "first", "gluon.HybridBlock", ("dtype",)),
 )
 FRAMEWORKS: Mapping[str, Framework] = {framework.name: framework for framework in _ALL}
 

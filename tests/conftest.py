@@ -10,6 +10,7 @@ silently no longer runs: with CI=true it fails, unless its reason names one of A
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -28,6 +29,7 @@ GROUPS = {  # what shares a process; the first one has all the tests that want n
     "torch": ("torch",),
     "tensorflow": ("tensorflow", "keras", "sonnet"),
     "jax": ("jax", "flax"),
+    "mxnet": ("mxnet", "gluon"),
 }
 OTHERS = {name for group, names in GROUPS.items() if group != GROUP for name in names}
 ALLOWED = ("gpu", "../shared") + (("mxnet",) if ENVIRONMENT == "latest" else ())
@@ -44,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["ZOO_HOME"] = str(home.resolve())
+    if GROUP in ("", "mxnet"):  # MXNet's import wants what our folder sets, also where a test imports it by itself
+        importlib.import_module("zoo.converters.writers.mxnet")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

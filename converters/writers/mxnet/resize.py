@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.converters.writers.mxnet import lowers
 from zoo.converters.writers.mxnet.math import FLOATS
+from zoo.converters.writers.mxnet.sizes import Size
 from zoo.converters.writers.mxnet.types import Array
 from zoo.converters.writers.numbers import source_places, weighted_neighbours
 from zoo.errors import HubError
@@ -61,12 +62,16 @@ def resize(
     for i, (axis, size, scale) in enumerate(zip(along, wanted, factors, strict=True)):
         if scale == 1 and not is_crop:
             continue
+        rounds = ROUNDS.get(nearest_mode, np.floor)
+        if mode == "nearest" and not is_crop and _repeats(scale, coordinate_transformation_mode, rounds):
+            y = w.F.repeat(y, repeats=int(scale), axis=axis)
+            continue
         n = _length(w, axis)
         at = source_places(size, n, scale, coordinate_transformation_mode, region[i], region[len(along) + i])
         if is_crop:
             outside = outside | ((at < 0) | (at > n - 1)).reshape([-1 if a == axis else 1 for a in range(rank)])
         if mode == "nearest":
-            places = ROUNDS[nearest_mode](at).astype(np.int64).clip(0, n - 1)
+            places = rounds(at).astype(np.int64).clip(0, n - 1)
             y = w.F.take(y, w.array(places), axis=axis)
             continue
         neighbours, weights = weighted_neighbours(
@@ -84,6 +89,15 @@ def resize(
         limits = np.iinfo(own)
         y = w.cast(w.F.clip(w.F.floor(y + 0.5), a_min=float(limits.min), a_max=float(limits.max)), own)
     return y
+
+
+def _repeats(scale: float, coordinates: str, rounds: Callable[[Array], Array]) -> bool:
+    """Whether every place is read as often as a whole scale says: then an axis may be of any size."""
+    n, size = 5, int(scale)  # the places of an axis do not depend on how long it is, but for its ends
+    if scale != size or size < 1 or coordinates not in ("half_pixel", "pytorch_half_pixel", "asymmetric"):
+        return False
+    at = rounds(source_places(n * size, n, scale, coordinates, 0.0, 1.0)).clip(0, n - 1)
+    return bool((at == np.arange(n * size) // size).all())
 
 
 def _multiplied(w: Any, x: Value, axis: int, rank: int, matrix: Array) -> Value:
@@ -105,7 +119,10 @@ def _sizes(w: Any, along: Sequence[int], scales: Value, sizes: Value, policy: st
     have = [w.dims(0)[axis] for axis in along]
     if sizes is None:
         factors = w.concrete(scales).reshape(-1).tolist()
-        wanted = [n if s == 1 else math.floor(s * _length(w, a)) for s, n, a in zip(factors, have, along, strict=True)]
+        wanted = [
+            n if s == 1 else n * int(s) if isinstance(n, Size) and s == int(s) else math.floor(s * _length(w, a))
+            for s, n, a in zip(factors, have, along, strict=True)
+        ]
         return factors, wanted
     wanted = w.sizes(sizes)
     if len(wanted) != len(along):

@@ -139,11 +139,17 @@ TABLE: dict[str, Callable[..., Any]] = {
 def reshape_codes(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
     """MXNet's `shape` that brings sizes `have` to sizes `want`, both integers and free ones; None if it has none.
 
-    0 copies the size of the input at the same place, one -1 is what is left over.
+    0 copies the size of the input at the same place, one -1 is what is left over, -3 is the product of two, and -4
+    makes the next two of one.
 
-    >>> n = Size(1, ("N",), (None,))
-    >>> reshape_codes([n, 6], [n, 2, 3]), reshape_codes([n, 6], [2, n, 3])
-    ([0, 2, 3], [2, -1, 3])
+    >>> n, s = Size(1, ("N",), (None,)), Size(1, ("S",), (None,))
+    >>> reshape_codes([n, 6], [n, 2, 3]), reshape_codes([n, 6], [2, n, 3]), reshape_codes([n, s, 6], [n * s, 3, 2])
+    ([0, 2, 3], [2, -1, 3], [-1, 3, 2])
+    >>> reshape_codes([n, 2, s, 6], [n, 2 * s, 2, 3])
+    [0, -1, 2, 3]
+    >>> reshape_codes([n, 6, s], [2 * n, 3 * s])
+    >>> reshape_codes([n, 6, s, 2], [6 * n, 2 * s])
+    [-3, -3]
     """
     codes: list[int] = []
     for i, size in enumerate(want):
@@ -153,4 +159,23 @@ def reshape_codes(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
             codes.append(-1)
         else:
             codes.append(int(size))
-    return codes if codes.count(-1) <= 1 else None
+    return codes if codes.count(-1) <= 1 else _joined(have, want)
+
+
+def _joined(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
+    """Codes where every size is one of the input's, the product of two, or one of two that it comes apart in."""
+    codes: list[int] = []
+    i = j = 0
+    while i < len(have) and j < len(want):
+        if have[i] == want[j]:
+            codes, i, j = [*codes, 0], i + 1, j + 1
+        elif i + 1 < len(have) and _product(have[i], have[i + 1]) == want[j]:
+            codes, i, j = [*codes, -3], i + 2, j + 1
+        elif j + 1 < len(want) and _product(want[j], want[j + 1]) == have[i]:
+            both = [n if isinstance(n, int) else -1 for n in want[j : j + 2]]
+            if both == [-1, -1]:
+                return None
+            codes, i, j = [*codes, -4, *both], i + 1, j + 2
+        else:
+            return None
+    return codes if i == len(have) and j == len(want) else None

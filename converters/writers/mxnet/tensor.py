@@ -71,7 +71,10 @@ def reshape(w: Any, data: Value, shape: Value, *, allowzero: int = 0) -> Value:
     if not any(isinstance(n, Size) for n in target) and (not allowzero or 0 not in target):
         return w.F.reshape(data, shape=tuple(target))  # ONNX's codes are MXNet's
     have = w.dims(0)
-    codes = reshape_codes(have, [have[i] if _is_copy(n) and not allowzero else n for i, n in enumerate(target)])
+    wanted = [have[i] if _is_copy(n) and not allowzero else n for i, n in enumerate(target)]
+    codes = reshape_codes(have, wanted)
+    if codes is None and (like := w.symbol_of(wanted)) is not None:
+        return w.F.reshape_like(data, like)
     if codes is None:
         raise Untraceable(f"{w.name}: several free sizes come out, and MXNet works out one")
     return w.F.reshape(data, shape=tuple(codes))
@@ -88,15 +91,14 @@ def flatten(w: Any, input: Value, *, axis: int = 1) -> Value:  # noqa: A002
     axis = axis + len(have) if axis < 0 else axis
     if axis == 1 and len(have) > 1 and w.is_symbolic:
         return w.F.flatten(input)
-    before, behind = have[:axis], have[axis:]
-    if any(isinstance(n, Size) for n in behind):
-        return w.F.reshape(input, shape=(math.prod(before), -1) if all(isinstance(n, int) for n in before) else _two(w))
-    rows = math.prod(before)
-    return w.reshape(input, (-1 if isinstance(rows, Size) else rows, math.prod(behind)))
-
-
-def _two(w: Any) -> tuple[int, int]:
-    raise Untraceable(f"{w.name}: both sizes that come out are free, and MXNet works out one")
+    rows, columns = math.prod(have[:axis]), math.prod(have[axis:])
+    if not isinstance(rows, Size) or not isinstance(columns, Size):
+        return w.reshape(input, [-1 if isinstance(n, Size) else n for n in (rows, columns)])
+    for _ in range(axis - 1):  # -3 is the product of two sizes, -2 what follows
+        input = w.F.reshape(input, shape=(-3, -2))  # noqa: A001
+    for _ in range(len(have) - axis - 1):
+        input = w.F.reshape(input, shape=(0, -3, -2))  # noqa: A001
+    return input
 
 
 @lowers("Transpose")
@@ -234,6 +236,10 @@ def broadcast_to(w: Any, x: Value, have: Sequence[Any], shape: Sequence[Any]) ->
             continue
         if not isinstance(n, Size):
             x = w.F.broadcast_axis(x, axis=axis, size=n)
+        elif isinstance(have[axis], Size) and len(n.axes) == 1 and n.factor == 1:  # it may be 1, or the same size
+            line = w.F.ones_like(w.F.contrib.arange_like(n.axes[0][0], axis=n.axes[0][1]))
+            line = w.F.reshape(line, shape=(*[1] * axis, -1, *[1] * (rank - axis - 1)))
+            x = w.F.broadcast_mul(x, w.cast(line, w.computed_in(0)))
         elif len(n.axes) == 1 and n.factor == 1:
             x = w.F.broadcast_like(x, n.axes[0][0], lhs_axes=(axis,), rhs_axes=(n.axes[0][1],))
         else:

@@ -107,6 +107,7 @@ class Trace:
         make: Callable[[Array, str], Value],
     ) -> None:
         self.graph, self.F, self.given, self.order, self.make = graph, F, values, order, make
+        self.shapes: list[tuple[Value, list[Any]]] = []  # of symbols, as far as they were asked for
         self.node: ir.Node | None = None
         self.args: Sequence[Value] = ()
         self.converted: Sequence[Value] = ()
@@ -292,7 +293,17 @@ class Trace:
         known = None if value is None else dims(value)
         if known is None:
             raise Untraceable(f"{self.name}: the rank of its input {self._name_of(x)!r} is not known")
-        return [n if isinstance(n, int) else Size(1, (n,), ((x, axis),)) for axis, n in enumerate(known)]
+        made = [n if isinstance(n, int) else Size(1, (n,), ((x, axis),)) for axis, n in enumerate(known)]
+        self.shapes.append((x, made))
+        return made
+
+    def symbol_of(self, shape: Sequence[Any]) -> Value | None:
+        """A symbol that has exactly this shape, of those whose sizes the free ones of the shape are."""
+        free = [n for n in shape if isinstance(n, Size)]
+        if not free or any(len(n.axes) != 1 or n.factor != 1 for n in free):
+            return None
+        symbol = free[0].axes[0][0]
+        return next((x for x, sizes in self.shapes if x is symbol and sizes == list(shape)), None)
 
     def whole(self, i: int) -> list[int]:
         """The sizes of the i-th input. Raises Untraceable where one is free."""

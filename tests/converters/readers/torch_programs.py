@@ -276,6 +276,30 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...]]] = {
         ),
         PICTURE,
     ),
+    "losses": (
+        lambda x: (
+            F.mse_loss(x, x * 2),
+            F.smooth_l1_loss(x, x * 2),
+            F.cross_entropy(x, torch.tensor([0, 1, 2])),
+            F.binary_cross_entropy_with_logits(x, x.sigmoid()),
+            F.kl_div(x, x.sigmoid(), reduction="sum"),
+        ),
+        ROWS,
+    ),
+    "extremes": (
+        lambda x: (
+            x.cummax(1).values,
+            x.cumprod(1),
+            x.median(1).values,
+            x.kthvalue(2, 1).values,
+            (x > 0).count_nonzero(1),
+        ),
+        ROWS,
+    ),
+    "vectors": (
+        lambda x: torch.cross(x[:, :3], x[:, 3:], dim=1) + torch.hypot(x, x)[:, :3] + torch.sinc(x)[:, :3],
+        ROWS,
+    ),
     "one hot": (lambda x: F.one_hot(x.argmax(1), 6).float(), ROWS),
     "bags": (lambda x: F.embedding_bag(x.argsort(1), torch.arange(12.0).view(6, 2), mode="mean"), ROWS),
 }

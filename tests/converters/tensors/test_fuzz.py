@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,13 @@ def hdf5(path: Path) -> None:
         file["a"].attrs["backend"] = "tensorflow"
 
 
+def mxnet_params(path: Path) -> None:
+    weight = struct.pack("<IiI2q3i", 0xF993FAC9, 0, 2, 3, 4, 1, 0, 0) + bytes(48)
+    bias = struct.pack("<2I1q3i", 0xF993FAC8, 1, 3, 1, 0, 2) + bytes(6)
+    names = b"".join(struct.pack("<Q", len(name)) + name for name in (b"arg:fc_weight", b"aux:bias"))
+    path.write_bytes(struct.pack("<3Q", 0x112, 0, 2) + weight + bias + struct.pack("<Q", 2) + names)
+
+
 def numpys(path: Path, save: Callable[..., object], *args: object, **arrays: object) -> None:
     with path.open("wb") as file:  # np.savez would add an ending to a path
         save(file, *args, **arrays)
@@ -109,6 +117,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "npz deflated": lambda path: numpys(path, np.savez_compressed, a=np.ones((20, 30)), b=np.ones(3)),
     "npy": lambda path: numpys(path, np.save, np.ones((2, 3))),
     "hdf5": hdf5,
+    "mxnet params": mxnet_params,
 }
 
 

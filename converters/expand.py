@@ -15,8 +15,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from zoo.converters.expansions import EXPANSIONS as EXPANSIONS
 from zoo.converters.expansions import (  # noqa: F401 - each fills EXPANSIONS
-    EXPANSIONS,
     Builder,
     Unknown,
     microsoft,

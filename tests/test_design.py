@@ -170,6 +170,15 @@ def test_what_only_looks_at_the_registry_imports_no_framework_and_no_numbers(zoo
     assert set() == NOT_ON_START & modules_after(command(*words))
 
 
+def test_what_is_said_of_all_frameworks_imports_none(tmp_path):
+    path = tmp_path / "relu.onnx"
+    onnx.save(onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n] x) => (float[n] y) { y = Relu(x) }"""), path)  # fmt: skip
+    others = FRAMEWORKS - {"onnxruntime"}
+    assert set() == others & modules_after(command("inspect", str(path)))
+    assert set() == others & modules_after(command("formats", "--ops", "keras"))
+
+
 @pytest.mark.network
 def test_running_what_is_built_imports_the_runtime_and_nothing_else(zoo_home):
     words = ("run", "minilm-l6", "--query", "money back", str(ROOT / "zoo/samples/sentences.txt"))

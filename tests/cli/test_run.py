@@ -266,9 +266,18 @@ def test_inspect_says_what_a_file_is(zoo, small):
     report = zoo("inspect", str(small / "colours.onnx")).stdout
     for words in ("onnx, model", "image  float32 [n, 3, 8, 8]", "logits  float32 [n, 3]", "GlobalAveragePool x1", "17"):
         assert words in report
+    assert "keras: yes" in report
     assert "onnx" == json.loads(zoo("inspect", str(small / "colours.onnx"), "--json").stdout)["format"]
     bad = zoo("inspect", str(small / "pictures" / "notes.txt"))
     assert (2, True) == (bad.exit_code, bad.stderr.startswith("UnknownFormat: "))
+
+
+def test_formats_says_how_a_framework_has_each_operator(zoo):
+    rows = dict(line.split() for line in zoo("formats", "--ops", "torch").stdout.splitlines()[1:])
+    assert ("own", "expanded", "own") == (rows["Conv"], rows["com.microsoft::FusedMatMul"], rows["zoo::Linear"])
+    assert {*rows.values()} <= {"own", "expanded", "no"}
+    unknown = zoo("formats", "--ops", "tourch")
+    assert (2, True) == (unknown.exit_code, unknown.stderr.startswith("UnknownFramework: "))
 
 
 def test_convert_writes_a_checked_file(zoo, small):

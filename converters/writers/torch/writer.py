@@ -395,6 +395,8 @@ class TorchWriter:
             held = self.root.get_submodule(path)
             if set(expected) - set(given) - {"num_batches_tracked"}:
                 return None
+            if any(getattr(held, field, None) is not None for field in layer._parameters if field not in expected):
+                return None  # the author's layer has a bias that this node does not add, and torch's would
             if any(expected[f].shape != getattr(held, f).shape for f in given if f in expected) or set(given) - set(
                 expected
             ):

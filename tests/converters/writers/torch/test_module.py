@@ -68,3 +68,25 @@ def test_the_compiler_is_not_imported_before_somebody_compiles(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
     assert "Embedding(4, 3)" in done.stdout and done.stdout.endswith("False\n"), done.stdout
+
+
+def test_a_bias_that_the_author_has_and_the_graph_does_not_add_is_not_added():
+    """As torch exports Swin v2, whose keys have no bias: the layer's own is changed before it is added."""
+    x, y = (onnx.helper.make_tensor_value_info(n, 1, ["n", s]) for n, s in (("x", 3), ("y", 2)))
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    held = {"fc.weight": weight, "fc.bias": np.float32([1, 2]), "keep": np.float32([0, 1])}
+    nodes = [
+        onnx.helper.make_node("Transpose", ["fc.weight"], ["t"], name="/fc/Transpose", perm=[1, 0]),
+        onnx.helper.make_node("MatMul", ["x", "t"], ["p"], name="/fc/MatMul"),
+        onnx.helper.make_node("Mul", ["fc.bias", "keep"], ["b"], name="/Mul"),
+        onnx.helper.make_node("Add", ["p", "b"], ["y"], name="/Add"),
+    ]
+    tensors = [onnx.numpy_helper.from_array(a, n) for n, a in held.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], tensors)
+    opset = [onnx.helper.make_opsetid("", 20)]
+    module = zoo.load(
+        onnx.helper.make_model(graph, opset_imports=opset, ir_version=9, producer_name="pytorch"), "torch"
+    )
+    given = np.float32([[1, 0, 2], [3, 1, 1]])
+    with torch.no_grad():
+        np.testing.assert_array_equal(given @ weight.T + [0, 2], module(torch.from_numpy(given)).numpy())

@@ -16,7 +16,15 @@ from zoo.converters.readers.tf_nodes import Fault
 SERVICE = (
     *("Assign", "Apply", "ResourceApply", "Save", "Restore", "MergeV2", "Assert", "NoOp", "Print", "Queue", "Iterator"),
     *("ScalarSummary", "HistogramSummary", "ImageSummary", "MergeSummary", "TensorSummary", "IsVariableInitialized"),
-    *("VarIsInitialized", "Scatter", "DestroyResource", "FIFOQueue", "ReportUninitialized"),
+    *(
+        "VarIsInitialized",
+        "ScatterUpdate",
+        "ScatterAdd",
+        "ScatterSub",
+        "DestroyResource",
+        "FIFOQueue",
+        "ReportUninitialized",
+    ),
 )
 # what says something about a tensor rather than computes with it
 ASIDES = frozenset(("Shape", "ShapeN", "Size", "Rank", "TensorArrayCloseV3"))

@@ -65,6 +65,7 @@ UNARY: dict[str, Unary] = {
     "Floor": _op("Floor"),
     "Inv": _op("Reciprocal"),
     "Invert": _op("BitwiseNot"),
+    "IsFinite": lambda b, x: b.op("Not", b.op("Or", b.op("IsNaN", x), b.op("IsInf", x))),
     "IsInf": _op("IsInf"),
     "IsNan": _op("IsNaN"),
     "Log": _op("Log"),
@@ -213,20 +214,18 @@ def select(c: Call) -> Sequence[Any]:
 
 @operator("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars")
 def fake_quant(c: Call) -> Sequence[Any]:
-    """Rounded to one of 2**num_bits steps between min and max (kernels/fake_quant_ops_functor.h)."""
+    """Rounded to one of 2**num_bits steps between min and max."""
     if c.node.op.endswith("Vars"):
         low, high = (float(v.reshape(-1)[0]) if (v := c.b.known(c[i])) is not None else None for i in (1, 2))
     else:
         low, high = c.node.number("min", -6.0), c.node.number("max", 6.0)
-    bits = c.node.integer("num_bits", 8)
-    if low is None or high is None or not 2 <= bits <= 16 or not low < high:
-        raise Fault(f"{bits} bits between {low} and {high}")
-    least, most = int(c.node.flag("narrow_range", default=False)), 2**bits - 1
-    scale = (high - low) / (most - least)
-    zero = round(min(max(least - low / scale, least), most))
-    b, x = c.b, c[0]
-    limited = b.op("Clip", x, b.number((least - zero) * scale, x), b.number((most - zero) * scale, x))
-    return [b.op("Mul", b.op("Round", b.op("Div", limited, b.number(scale, x))), b.number(scale, x))]
+    if low is None or high is None:
+        raise Fault("limits that are computed when the model runs")
+    how: dict[str, Any] = {
+        "bits": c.node.integer("num_bits", 8),
+        "is_narrow": c.node.flag("narrow_range", default=False),
+    }
+    return [tensors.fake_quant(c.b, c[0], low, high, **how)]
 
 
 # -- what passes ------------------------------------------------------------------------------------------------------
@@ -593,6 +592,25 @@ def mirror_pad(c: Call) -> Sequence[Any]:
 def reverse(c: Call) -> Sequence[Any]:
     """The other way round along axes."""
     return [tensors.reverse(c.b, c[0], tensors.ints_of(c.b, c[1], "axes"))]
+
+
+@operator("Roll")
+def roll(c: Call) -> Sequence[Any]:
+    """Members moved on along axes, the last ones to the front."""
+    x, shifts, axes = c[0], *(tensors.ints_of(c.b, c[i], "shifts and axes") for i in (1, 2))
+    for shift, axis in zip(shifts, axes, strict=True):
+        x = tensors.roll(c.b, x, shift, axis)
+    return [x]
+
+
+@operator("NonMaxSuppressionV2", "NonMaxSuppressionV3")
+def non_max_suppression(c: Call) -> Sequence[Any]:
+    """(boxes [B, 4], scores [B], how many, overlap, least score): the boxes that are kept."""
+    b, limits = c.b, [c[i] for i in range(2, len(c))]
+    boxes, scores = b.op("Unsqueeze", c[0], b.ints(0)), b.op("Unsqueeze", c[1], b.ints(0, 1))
+    many, *rest = [tensors.vector(b, limits[0]), *(b.op("Reshape", v, b.ints(1)) for v in limits[1:])]
+    kept = b.op("NonMaxSuppression", boxes, scores, many, *rest)
+    return [b.op("Cast", b.op("Gather", kept, b.constant(np.array(2, np.int64)), axis=1), to=ir.DataType.INT32)]
 
 
 @operator("ReverseSequence")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -357,3 +358,32 @@ def unit(b: Nodes, x: ir.Value, axes: ir.Value, epsilon: float) -> ir.Value:
     """X over its length along axes."""
     total = b.op("ReduceSum", square(b, x), axes, keepdims=1)
     return b.op("Div", x, b.op("Sqrt", b.op("Max", total, b.number(epsilon, x))))
+
+
+def roll(b: Nodes, x: ir.Value, shift: int, axis: int) -> ir.Value:
+    """Members moved on along an axis, the last ones to the front."""
+    axis = place(axis, rank_of(x, "Roll"))
+    sizes = sizes_known(x)
+    size = sizes[axis] if sizes is not None else None
+    shift = shift % size if size else shift
+    if shift == 0:
+        return x
+    front = b.op("Slice", x, b.ints(-shift), b.ints(END), b.ints(axis))
+    return b.op("Concat", front, b.op("Slice", x, b.ints(0), b.ints(-shift), b.ints(axis)), axis=axis)
+
+
+def fake_quant(b: Nodes, x: ir.Value, low: float, high: float, *, bits: int, is_narrow: bool) -> ir.Value:
+    """Rounded to one of 2**bits steps between low and high (tensorflow/core/kernels/fake_quant_ops_functor.h)."""
+    if not 2 <= bits <= 16 or not low < high:
+        raise Fault(f"{bits} bits between {low} and {high}", is_refusal=False)
+    least, most = int(is_narrow), 2**bits - 1
+    scale = float(
+        np.float32(high - low) / np.float32(most - least)
+    )  # in float32, whose rounding tells which step is zero
+    first = float(np.float32(least) - np.float32(low) / np.float32(scale))
+    zero = math.floor(min(max(first, least), most) + 0.5)
+    start = (least - zero) * scale
+    limited = b.op("Clip", x, b.number(start, x), b.number((most - zero) * scale, x))
+    steps = b.op("Div", b.op("Sub", limited, b.number(start, x)), b.number(scale, x))
+    whole = b.op("Floor", b.op("Add", steps, b.number(0.5, x)))
+    return b.op("Add", b.op("Mul", whole, b.number(scale, x)), b.number(start, x))

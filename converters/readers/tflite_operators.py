@@ -309,16 +309,9 @@ def dequantize(c: Call) -> Sequence[ir.Value]:
 
 @operator("FAKE_QUANT")
 def fake_quant(c: Call) -> Sequence[ir.Value]:
-    """Rounded to one of 2**bits steps between min and max (tensorflow/core/kernels/fake_quant_ops_functor.h)."""
-    bits, low, high = int(c.option("bits")), float(c.option("min")), float(c.option("max"))
-    if not 2 <= bits <= 16 or not low < high:
-        raise Fault(f"FAKE_QUANT of {bits} bits between {low} and {high}", is_refusal=False)
-    least, most = int(bool(c.option("narrow"))), 2**bits - 1
-    scale = (high - low) / (most - least)
-    zero = round(min(max(least - low / scale, least), most))
-    b, x = c.b, c[0]
-    limited = b.op("Clip", x, b.number((least - zero) * scale, x), b.number((most - zero) * scale, x))
-    return [b.op("Mul", b.op("Round", b.op("Div", limited, b.number(scale, x))), b.number(scale, x))]
+    """Rounded to one of 2**bits steps between min and max."""
+    how: dict[str, Any] = {"bits": int(c.option("bits")), "is_narrow": bool(c.option("narrow"))}
+    return [tensors.fake_quant(c.b, c[0], float(c.option("min")), float(c.option("max")), **how)]
 
 
 @operator("SELECT", "SELECT_V2")

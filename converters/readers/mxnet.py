@@ -49,8 +49,7 @@ def read(path: Path, *others: Path) -> ir.Model:
     for file in others or _beside(path):
         arrays |= mxnet.marked(file)
     try:
-        text = bytes(map_file(path).data).decode()
-        made = symbol(text)
+        made = symbol(bytes(map_file(path).data))
         return mxnet_graph.build(made, _renamed(made.nodes, arrays))
     except Fault as fault:
         error = Refused if fault.is_refusal else Malformed

@@ -11,12 +11,12 @@ user's); all are text, as C++ or Python printed it. Before 0.9 the states of a b
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.converters.readers.json_text import parsed
 from zoo.converters.readers.scribe import Fault
 
 MAX_NODES = 100_000
@@ -43,12 +43,9 @@ class Symbol:
     version: int  # 10901 is 1.9.1
 
 
-def symbol(text: str) -> Symbol:
+def symbol(data: bytes) -> Symbol:
     """A symbol from its JSON. Raises Fault."""
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Fault(f"no JSON: {str(error)[:100]}") from error
+    whole = parsed(data)
     if not isinstance(whole, dict) or not isinstance(whole.get("nodes"), list) or not whole["nodes"]:
         raise Fault("a symbol without nodes")
     if len(whole["nodes"]) > MAX_NODES:

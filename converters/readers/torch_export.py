@@ -12,7 +12,6 @@ The program's fields are those of torch/_export/serde/schema.py; the archive is 
 
 from __future__ import annotations
 
-import json
 import posixpath
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from zoo.converters.readers import torch_export_graph, torch_table
+from zoo.converters.readers.json_text import parsed
 from zoo.converters.readers.scribe import Fault
 from zoo.converters.tensors import Tensor, archive, torch_state, torch_zip
 from zoo.converters.tensors.mapped import DTYPES, MappedFile, map_file, quoted, tensor
@@ -31,7 +31,7 @@ from zoo.errors import Malformed, Refused
 TABLE = torch_table.TABLE
 EXTENSIONS = (".pt2", ".ep")
 OLD = "serialized_exported_program.json"
-MAX_JSON_BYTES = 1 << 28
+MAX_JSON_BYTES = 64 << 20
 MAX_MODELS = 1
 # What reading a number, a list or a name fails with where a field holds something else.
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -68,7 +68,7 @@ def read(path: Path) -> ir.Model:
     if len(programs) != MAX_MODELS:
         raise Refused(path, f"torch.export: {len(programs)} programs in one archive: {', '.join(programs)[:200]}")
     try:
-        program = json.loads(archive.content(file, members[programs[0]], MAX_JSON_BYTES))
+        program = parsed(archive.content(file, members[programs[0]], MAX_JSON_BYTES))
         held = _old_tensors(file, members, programs[0]) if OLD in programs[0] else _tensors(file, members, programs[0])
         return torch_export_graph.build(program, held)
     except Fault as fault:
@@ -88,7 +88,7 @@ def _tensors(file: MappedFile, members: dict[str, archive.Member], program: str)
         config = members.get(f"{folder}{name}_{kind}_config.json")
         if config is None:
             continue
-        entries = json.loads(archive.content(file, config, MAX_JSON_BYTES))["config"]
+        entries = parsed(archive.content(file, config, MAX_JSON_BYTES))["config"]
         for key, entry in entries.items():
             if entry.get("tensor_meta") is None:
                 continue  # an object of a class, which a node will ask for in vain

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from zoo.converters.readers.json_text import parsed
 from zoo.converters.readers.scribe import Fault
 from zoo.converters.tensors import archive
 from zoo.converters.tensors.mapped import DTYPES, MappedFile, quoted
@@ -24,7 +24,7 @@ def module(
     file: MappedFile, members: dict[str, archive.Member], prefix: str
 ) -> tuple[Instance, list[View], dict[int, str]]:
     """The module, the tensors by number, and the file of each module's methods by the module's id(). Raises Fault."""
-    whole = json.loads(archive.content(file, members[f"{prefix}model.json"], MAX_JSON_BYTES))
+    whole = parsed(archive.content(file, members[f"{prefix}model.json"], MAX_JSON_BYTES))
     tensors = [_tensor(file, members, prefix, entry) for entry in whole.get("tensors") or ()]
     methods: dict[int, str] = {}
     return _module(whole["mainModule"], tensors, methods, 0), tensors, methods

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 
 from zoo.converters.readers.scribe import Fault
 
 MANGLED = "___torch_mangle_"
+TOKEN = re.compile(r"\w+|[^\w\s]")
+MAX_TOKENS = 400_000  # of all files that are asked for: a syntax tree takes 300 to 500 bytes for each
 
 
 class Library:
@@ -15,6 +18,7 @@ class Library:
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self.sources, self.size_bytes = sources, sum(map(len, sources.values()))
+        self.tokens = 0
         self.parsed: dict[str, dict[str, ast.stmt]] = {}
 
     def module(self, name: str) -> dict[str, ast.stmt]:
@@ -22,6 +26,9 @@ class Library:
         if name not in self.parsed:
             if name not in self.sources:
                 raise Fault(f"the code has no {name[:120]!r}")
+            self.tokens += sum(1 for _ in TOKEN.finditer(self.sources[name]))
+            if self.tokens > MAX_TOKENS:
+                raise Fault(f"code of more than {MAX_TOKENS:,} words and signs", is_refusal=True)
             try:
                 tree = ast.parse(self.sources[name])
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -37,6 +37,7 @@ def every() -> Iterator[tuple[str, bytes, str]]:
     yield "nodes without end", archive(program(*nodes)), "operators|steps"
     yield "parentheses", archive(program(f"return {'(' * 5000}x{')' * 5000}")), "no code"
     yield "minus signs", archive(program(f"return {'-' * 90000}x")), "no code|makes no sense"
+    yield "a large tuple", archive(program(f"return ({'0,' * 900_000})")), "words and signs"
     yield "no Python", archive("class M(Module:\n"), "no code"
     yield "a NUL", archive("class M:\0"), "no code"
     for line in ("lambda: 1", "[i for i in x]", "x.__class__", "f'{x}'", "x := 1", "await x", "x < 1"):

@@ -43,9 +43,10 @@ PROGRAM = {
     }
 }
 PROGRAMS: dict[str, tuple[bytes, str]] = {
-    "no JSON": (b"{", "makes no sense"),
+    "no JSON": (b"{", "no JSON"),
     "a list": (b"[]", "makes no sense"),
-    "nesting": (b"[" * 100_000, "makes no sense"),
+    "many lists": (b"[" + b"[]," * 1_500_000 + b"0]", "parts"),
+    "nesting": (b"[" * 100_000, "no JSON"),
     "a value that nothing makes": (json.dumps(PROGRAM).encode(), "nothing makes it"),
     "a foreign operator": (
         json.dumps(

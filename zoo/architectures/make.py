@@ -252,6 +252,7 @@ def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
         if len(names) > 1:
             value.metadata_props[g.TIED] = json.dumps(names[1:])
         graph.inputs.append(value)
+    read_parameters(graph, {n: t for n, t in state.items() if n in trained})
     for node in g.all_nodes(graph):
         path = g.module_path(node)
         node.metadata_props.clear()
@@ -276,6 +277,29 @@ def weightless(model: ir.Model, source: Source, name: str) -> ir.Model:
     )
     add_functions(model)
     return model
+
+
+def read_parameters(graph: ir.Graph, trained: Mapping[str, torch.Tensor]) -> None:
+    """Let what reads the exporter's copy of a parameter read that parameter.
+
+    A parameter that is cloned and changed in place (torchvision's Swin v2, its qkv.bias) is exported as a constant with
+    its numbers of that day; seeded random numbers say whose they are.
+    """
+    inputs = {value.name: value for value in graph.inputs}
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is None or value.const_value.size < 2 or not value.const_value.dtype.is_floating_point():
+            continue
+        array = value.const_value.numpy()
+        if (array == array.flat[0]).all():
+            continue  # as many layers begin with
+        same = [n for n, t in trained.items() if n in inputs and _is_same(t, array)]
+        if len(same) == 1:
+            value.replace_all_uses_with(inputs[same[0]])
+            del graph.initializers[name]
+
+
+def _is_same(tensor: torch.Tensor, array: np.ndarray[Any, Any]) -> bool:
+    return tuple(tensor.shape) == array.shape and np.array_equal(ir.tensor(tensor).numpy(), array)
 
 
 def tree(module: torch.nn.Module) -> dict[str, Any]:

@@ -200,3 +200,20 @@ def test_dropout_and_stochastic_depth_survive(published):
     assert [0.2] == [m.p for m in module.modules() if isinstance(m, torch.nn.Dropout)]
     x = source.kwargs["x"]
     assert not torch.equal(module(x), module(x))
+
+
+def test_a_copy_of_a_parameter_that_is_changed_in_place_reads_the_parameter():
+    """torch exports the copy as a constant: torchvision's Swin v2 zeroes the middle of its qkv.bias."""
+    from zoo.architectures import make
+    from zoo.converters.canonical import canonical
+
+    class Changed(torch.nn.Linear):
+        def forward(self, x):
+            bias = self.bias.clone()
+            bias[1:3].zero_()
+            return torch.nn.functional.linear(x, self.weight, bias)
+
+    torch.manual_seed(0)
+    source = make.settled(make.Source(Changed(3, 4), {"x": torch.randn(2, 3)}, {"x": {0: "batch"}}, ["y"], "torch"))
+    graph = canonical(make.weightless(make.export(source), source, "made/changed"))
+    assert ["bias", "weight", "x"] == sorted(value.name for value in graph.graph.inputs if value.uses())

@@ -28,6 +28,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "conformance"
 BOUND = 1e-4  # the issue's: float32 through a hundred layers in another order of summation
 ALWAYS = ("outputs", "keys", "tree")
@@ -317,8 +319,9 @@ def document(framework: str, family: str, rows: Sequence[Row], of: int) -> str:
         "",
         f"`make sweep FRAMEWORK={framework} FAMILY={family}` with {versions}: {len(agree)} of {len(done)} models that",
         f"torch exports agree with the publisher's own module within {BOUND:.0e}. Weights are seeded random numbers.",
-        "An error is the largest difference over the largest magnitude; `no` is said more of below, and what is left",
-        "out was not tried, or has no free size.",
+        "An error is the largest difference over the largest magnitude; more is said below of a check that failed, and",
+        "what is left out was not tried, or has no free size. Detectors are traced by torch's older exporter, which keeps",
+        "the module tree in names of nodes alone: theirs are not whole.",
         *(
             []
             if len(rows) == of
@@ -335,10 +338,19 @@ def document(framework: str, family: str, rows: Sequence[Row], of: int) -> str:
         found = [r for r in rows if r["status"] == status]
         if found:
             lines += ["", f"## {title}", "", *(f"- {r['model']}: {r['why']}" for r in found)]
+    reasons = noted(family)
+    if differing := [r["model"] for r in rows if r["status"] == "differs"]:
+        lines += ["", "## Differ", "", *(f"- {m}: {reasons.get(m, 'not looked into yet')}" for m in differing)]
     notes = [(r["model"], c, r[c]) for r in done for c in columns if isinstance(r.get(c), str)]
     if notes:
         lines += ["", "## What did not hold", "", *(f"- {m}, {c}: {why}" for m, c, why in notes)]
     return "\n".join(lines) + "\n"
+
+
+def noted(family: str) -> dict[str, str]:
+    """The notes of families.yaml by their models."""
+    recipes = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text())[family]
+    return {name: recipe["note"] for name, recipe in recipes.items() if recipe and "note" in recipe}
 
 
 def _cell(value: Any) -> str:

@@ -19,8 +19,8 @@ PLAIN = ("float32", "int32", "int64", "bool")  # what a framework makes of Pytho
 def expression(array: Array, space: str) -> str | None:
     """An expression of numpy's functions in `space` ("jnp.") that makes the array; None if none is short.
 
-    >>> expression(np.arange(512), "jnp."), expression(np.zeros((2, 3), np.float32), "jnp.")
-    ('jnp.arange(512)', 'jnp.full((2, 3), 0.0)')
+    >>> expression(np.arange(512), "jnp."), expression(np.zeros((2, 30), np.float32), "jnp.")
+    ('jnp.arange(512)', 'jnp.full((2, 30), 0.0)')
     """
     if array.dtype.kind not in "fiub" or array.dtype.name == "float64":
         return None

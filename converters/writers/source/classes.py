@@ -1,7 +1,7 @@
 """Instances of one name as one class: its fields and forward, the parameters of its constructor, and each one's call.
 
 Forwards that are alike but for numbers are one. A forward that is another one with some steps left out (no downsample,
-no residual) is a case of it: those steps stand under a flag, or are called on an nn.Identity.
+no residual) is a case of it: those steps stand under a flag, or are called on an identity.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 WIDTH = 120
 OPEN, CLOSE = "([{", ")]}"
+INDEX = 24  # how long an index may be that is not broken
 
 
 def laid_out(line: str) -> Iterator[str]:
@@ -31,7 +32,7 @@ def laid_out(line: str) -> Iterator[str]:
     parts = split(inner, ",")
     yield pad + head
     whole = f"{deeper}{inner}"
-    if len(parts) == 1 and " for " in inner:
+    if len(parts) == 1 and _top(inner, " for ") is not None:
         yield from (deeper + part for part in _comprehension(inner, len(deeper)))
     elif len(whole) <= WIDTH and not inner.rstrip().endswith(",") and (len(parts) == 1 or _is_call(head)):
         yield whole
@@ -92,12 +93,17 @@ def _top(text: str, word: str) -> int | None:
 
 
 def _brackets(text: str) -> tuple[int, int] | None:
-    """The last outermost pair of brackets with something in it; of a `def` the first."""
+    """The last outermost pair of brackets with something in it; of a `def` the first.
+
+    A short index behind other brackets, `f(x, y)[None]`, stays where it is.
+    """
     found, opened = None, 0
     for i, depth in _depths(text):
         if text[i] in OPEN and depth == 1:
             opened = i
         if text[i] in CLOSE and depth == 0 and i > opened + 1:
+            if found is not None and text[opened] == "[" and text[opened - 1] in CLOSE and i - opened < INDEX:
+                continue
             found = opened, i
             if text.startswith("def "):
                 return found

@@ -137,7 +137,7 @@ def dropout(w: Any, data: Value, ratio: Value = None, training_mode: Value = Non
     if w.is_read(1):
         raise Unwritable("its mask is read as well")
     rate = 0.5 if ratio is None else float(w.known(ratio, "ratio").reshape(()))
-    return w.ours(layers.dropout, data, round(rate, 6), CTX)
+    return w.ours(layers.dropout, data, round(rate, 6), CTX) if rate else data
 
 
 @lowers("StochasticDepth", "zoo")

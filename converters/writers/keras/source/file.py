@@ -21,8 +21,9 @@ USAGE = """
 from model import create_model
 
 model = create_model()  # pretrained=False leaves out the weights
-output = model({given})
+output = model({given}){more}
 """
+SEVERAL = "  # a dict by their names"
 CREATE = '''
 def create_model(pretrained: bool = True) -> keras.Model:
     """The model, built; without `pretrained` layers start as Keras' do, other weights as zeros."""
@@ -92,7 +93,7 @@ def text(source: Source, about: str, inputs: Sequence[TensorSpec], feeds: Mappin
     files = "model.safetensors has the weights under their author's names, as he lays them out."
     if source.stored:
         files += f" {CONSTANTS} holds what is no weight (masks, tables of places)."
-    usage = USAGE.format(given=_given(inputs, {s.name: s.name for s in inputs}))
+    usage = USAGE.format(given=inputs[0].name if len(inputs) == 1 else "inputs", more=SEVERAL * (len(inputs) > 1))
     docs = head(about, usage, inputs, files)
     top = [docs, *imports(ALWAYS | source.embedded.imports, IMPORTS, body), "\n".join(places)]
     return "\n\n".join(part for part in top if part) + f"\n\n\n{body}\n"
@@ -120,20 +121,25 @@ def _made(how: str, spec: TensorSpec, shape: Sequence[int]) -> str:
 
 def _load(source: Source) -> str:
     """What fills the model: simpler where no name is Keras' own and none was changed."""
-    made = LOAD.strip()
-    names = {part for name in source.weights() for part in name.split(".")}
-    reserved = any(attribute(name) != name for name in names)
-    made = made.replace("{name}", "RENAMED.get(name, name)" if source.tree.tracer.renamed else "name")
-    spelled = 'f"{%s}_" if %s in RESERVED else %s'
-    made = made.replace("{part}", spelled % (("part",) * 3) if reserved else "part")
-    return made.replace("{leaf}", spelled % (("leaf",) * 3) if reserved else "leaf")
+    parts, leaves = _names(source)
+    made = LOAD.strip().replace("{name}", "RENAMED.get(name, name)" if source.tree.tracer.renamed else "name")
+    for word, names in (("part", parts), ("leaf", leaves)):
+        is_reserved = any(attribute(name) != name for name in names)
+        spelled = f'f"{{{word}}}_" if {word} in RESERVED else {word}' if is_reserved else word
+        made = made.replace(f"{{{word}}}", spelled)
+    return made
+
+
+def _names(source: Source) -> tuple[set[str], set[str]]:
+    """The names of modules, and those of tensors in them."""
+    split = [name.split(".") for name in source.weights()]
+    return {part for parts in split for part in parts[:-1]}, {parts[-1] for parts in split}
 
 
 def _renamed(source: Source) -> list[str]:
     """The tables of names that are written otherwise here."""
     found: list[str] = []
-    names = {part for name in source.weights() for part in name.split(".")}
-    if reserved := sorted(name for name in names if attribute(name) != name):
+    if reserved := sorted(name for names in _names(source) for name in names if attribute(name) != name):
         listed = ", ".join(quoted(name) for name in reserved)
         found.append(f"RESERVED = {{{listed}}}  # Keras has such attributes itself: the author's have a _ behind them")
     if renamed := source.tree.tracer.renamed:

@@ -43,7 +43,7 @@ from zoo.errors import HubError
 
 MANY = 3  # equal layers from which on a comprehension reads better
 TAKEN = {"Path", "CONSTANTS", "HERE", "FIELDS", "RENAMED", "keras", "layers", "ops", "np", "math", "create_model"}
-TAKEN |= {"load_file", "load_weights", "training", "inputs", "mask"}
+TAKEN |= {"load_file", "load_weights", "training", "inputs"}
 
 
 class Source:
@@ -219,7 +219,7 @@ class Source:
         names: list[str] = []
         for name in cls.arguments or self._own_names(cls, [str(p.target) for p in given]):
             wished = {"mask": "attention_mask"}.get(name, name)  # Keras gives a `mask` itself
-            names.append(unique(wished, {*names, *keyword.kwlist, *(TAKEN - {"x"})}))
+            names.append(unique(wished, {*names, *keyword.kwlist, *TAKEN, "mask"}))
         cls.arguments = names
         written = Forward(self, cls, names)
         list(written.lines())  # gives its variables their names, and by these those of its children's arguments

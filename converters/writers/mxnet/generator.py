@@ -86,7 +86,11 @@ def dropout(w: Any, data: Value, ratio: Value = None, training_mode: Value = Non
     if not trains:
         y = w.F.Dropout(data, p=p) if p else data
         return (y, w.cast(w.F.ones_like(data), "bool")) if w.is_read(1) else y
-    kept = w.F.Dropout(w.F.ones_like(data), p=p, mode="always") if p else w.F.ones_like(data)
+    if seed is not None and p:  # the numbers of ONNX's reference
+        drawn = np.random.RandomState(seed).uniform(0, 1, size=tuple(w.whole(0))) >= p
+        kept = w.array((drawn / (1 - p)).astype(w.computed_in(0)))
+    else:
+        kept = w.F.Dropout(w.F.ones_like(data), p=p, mode="always") if p else w.F.ones_like(data)
     return data * kept, w.cast(kept, "bool")
 
 

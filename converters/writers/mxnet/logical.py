@@ -44,3 +44,18 @@ def not_(w: Any, X: Value) -> Value:
 def cast(w: Any, input: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:  # noqa: A002
     """In another dtype; saturate and round_mode are of narrow floats, which MXNet has not."""
     return w.cast(input, ir.DataType(to))
+
+
+BITWISE = {"BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor"}
+
+for _op, _f in BITWISE.items():
+
+    @lowers(_op)
+    def _lowered(w: Any, A: Value, B: Value, *, _f: str = _f) -> Value:  # type: ignore[no-redef]
+        return getattr(w.np, _f)(A, B)
+
+
+@lowers("BitwiseNot")
+def bitwise_not(w: Any, X: Value) -> Value:
+    """Every bit the other one."""
+    return w.np.bitwise_not(X)

@@ -89,8 +89,11 @@ def round_(w: Any, X: Value) -> Value:
 @lowers("Mod")
 def mod(w: Any, A: Value, B: Value, *, fmod: int = 0) -> Value:
     """The remainder: with the divisor's sign, or the dividend's as C's fmod."""
-    if not fmod:
+    if not fmod and w.computed_in(0) not in FLOATS:
         return w.F.broadcast_mod(A, B)
+    if not fmod:  # what has no remainder, of infinity or by 0, is no number; MXNet says 0
+        ratio = w.F.broadcast_div(A, B)
+        return w.F.broadcast_mod(A, B) + (ratio - ratio)
     size = w.F.broadcast_mod(w.F.abs(A), w.F.abs(B))
     return w.F.broadcast_mul(size, w.F.sign(A))
 

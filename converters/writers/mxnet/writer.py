@@ -20,6 +20,7 @@ from zoo.converters.writers.mxnet import attention as attention_group  # noqa: F
 from zoo.converters.writers.mxnet import control_flow as control_flow_group  # noqa: F401
 from zoo.converters.writers.mxnet import convolution as convolution_group  # noqa: F401
 from zoo.converters.writers.mxnet import generator as generator_group  # noqa: F401
+from zoo.converters.writers.mxnet import host as host_group  # noqa: F401
 from zoo.converters.writers.mxnet import indexing as indexing_group  # noqa: F401
 from zoo.converters.writers.mxnet import linear as linear_group  # noqa: F401
 from zoo.converters.writers.mxnet import logical as logical_group  # noqa: F401
@@ -27,10 +28,13 @@ from zoo.converters.writers.mxnet import lowers
 from zoo.converters.writers.mxnet import math as math_group  # noqa: F401
 from zoo.converters.writers.mxnet import normalization as normalization_group  # noqa: F401
 from zoo.converters.writers.mxnet import pooling as pooling_group  # noqa: F401
+from zoo.converters.writers.mxnet import quantization as quantization_group  # noqa: F401
 from zoo.converters.writers.mxnet import reduction as reduction_group  # noqa: F401
 from zoo.converters.writers.mxnet import resize as resize_group  # noqa: F401
 from zoo.converters.writers.mxnet import rnn as rnn_group  # noqa: F401
+from zoo.converters.writers.mxnet import sampling as sampling_group  # noqa: F401
 from zoo.converters.writers.mxnet import sequence as sequence_group  # noqa: F401
+from zoo.converters.writers.mxnet import signal as signal_group  # noqa: F401
 from zoo.converters.writers.mxnet import tensor as tensor_group  # noqa: F401
 from zoo.converters.writers.mxnet.program import Program, arrays_of, traced
 from zoo.converters.writers.mxnet.types import to_mxnet

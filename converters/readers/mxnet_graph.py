@@ -112,7 +112,8 @@ def _call(op: Scribe, node: Node, inputs: Sequence[ir.Value], version: int) -> S
     try:
         result = TABLE[node.op](op, Params(node, version), *inputs)
     except Fault as fault:
-        raise Fault(f"{node.op} {node.name[:80]!r}: {fault}", is_refusal=fault.is_refusal) from fault
+        fault.args = (f"{node.op} {node.name[:80]!r}: {fault}",)
+        raise
     except TypeError as error:
         if "positional argument" not in str(error):
             raise

@@ -43,8 +43,9 @@ class Walk:
         try:
             made = self.call(target, node)
         except Fault as fault:
-            where = f" in {self.op.path!r}" if self.op.path else ""
-            raise Fault(f"{fault}{where}", is_refusal=fault.is_refusal) from fault
+            if self.op.path:
+                fault.args = (f"{fault} in {self.op.path!r}",)
+            raise
         self.take(node["outputs"], made, stated)
 
     def call(self, target: str, node: Mapping[str, Any]) -> Any:

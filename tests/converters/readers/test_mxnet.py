@@ -445,6 +445,18 @@ def test_what_mxnet_saves_is_what_is_read(tmp_path: Path, mx: Any) -> None:
             np.testing.assert_array_equal(np.asarray(read[name]), array.asnumpy())
 
 
+def test_the_rank_of_an_input_is_found_behind_what_keeps_it(tmp_path: Path) -> None:
+    names = ("data", "bn_gamma", "bn_beta", "bn_moving_mean", "bn_moving_var", "conv_weight")
+    nodes: list[dict[str, Any]] = [{"op": "null", "name": name, "inputs": []} for name in names]
+    nodes.append({"op": "BatchNorm", "name": "bn", "inputs": [[i, 0, 0] for i in range(5)]})
+    nodes.append({"op": "Convolution", "name": "conv", "attrs": CONV, "inputs": [[6, 0, 0], [5, 0, 0]]})
+    weight = WEIGHT[:, :2].copy()
+    arrays = {f"arg:bn_{name}": array_bytes(GAMMA, 2) for name in ("gamma", "beta", "moving_mean", "moving_var")}
+    arrays["arg:conv_weight"] = array_bytes(weight, 2)
+    model = reader.read(written(tmp_path, nodes, [[7, 0, 0]], list_bytes(arrays)))
+    assert [len(value.shape or ()) for value in model.graph.inputs] == [4]
+
+
 @pytest.mark.parametrize("key", ["attrs", "attr", "param"])
 def test_parameters_are_read_wherever_a_version_wrote_them(key: str, tmp_path: Path) -> None:
     nodes = [

@@ -9,6 +9,7 @@ from zoo.converters.writers.tensorflow.operators import (  # noqa: F401 - each f
     linear,
     normalization,
     pooling,
+    resize,
     shaping,
     text,
 )

@@ -53,9 +53,16 @@ def slice_(w: Any, data: Tensor, starts: Tensor, ends: Tensor, axes: Tensor = No
 
 @lowers("Reshape")
 def reshape(w: Any, data: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
-    """The same elements in another shape; 0 copies a size of the input unless allowzero."""
+    """The same elements in another shape; 0 copies a size of the input unless allowzero.
+
+    Sizes that the graph knows are constants, also where it computes them: TFLite takes a convolution only of a known
+    number of channels.
+    """
     if not w.is_traced(shape):
         return keras_tensor.reshape(w, data, shape, allowzero=allowzero)
+    inferred = w.spec_out().shape
+    if inferred is not None and 0 not in inferred and inferred.count(None) <= 1:
+        return tf.reshape(data, [-1 if n is None else n for n in inferred])
     target, have = tf.cast(shape, tf.int32), tf.shape(data)
     if not allowzero:
         count = tf.size(target)
@@ -63,7 +70,10 @@ def reshape(w: Any, data: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tenso
         target = tf.where(tf.equal(target, 0), copied, target)
     rest = tf.reduce_prod(tf.where(tf.equal(target, -1), 1, target))  # of nothing TensorFlow guesses no size
     missing = tf.where(tf.equal(rest, 0), 0, tf.size(data) // tf.maximum(rest, 1))
-    return tf.reshape(data, tf.where(tf.equal(target, -1), missing, target))
+    target = tf.where(tf.equal(target, -1), missing, target)
+    if inferred is not None:
+        target = tf.stack([target[i] if n is None else n for i, n in enumerate(inferred)])
+    return tf.reshape(data, target)
 
 
 @lowers("Squeeze")

@@ -118,6 +118,17 @@ def test_a_depthwise_convolution_keeps_its_padding_where_its_bias_is_fused(agree
     agrees(graph, {"x": arrays.pop("x")}, arrays)
 
 
+@pytest.mark.parametrize("scales", [[1, 1, 2, 2], [1, 1, 8, 1], [1, 1, 3, 2], [1, 2, 2, 2], [1, 1, 0.5, 2]])
+def test_places_are_repeated_as_the_scales_say(agrees, scales):
+    graph = f"""
+    agraph (float[N, 3, H, W] x) => (float[N, C, P, Q] y) {{
+      scales = Constant <value_floats = {[float(s) for s in scales]}> ()
+      y = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"> (x, , scales)
+    }}
+    """
+    agrees(graph, {"x": np.random.default_rng(0).normal(size=(2, 3, 6, 4)).astype(np.float32)})
+
+
 def test_a_gradient_is_that_of_its_part_of_the_graph():
     model = parsed(
         "agraph (float[N] a, float[N] b) => (float[N] by_a, float[N] by_b) { c = Mul (a, a) d = Mul (c, b) }"

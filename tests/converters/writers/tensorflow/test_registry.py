@@ -67,7 +67,7 @@ def test_tensorflowjs_has_all_that_is_served(name, loaded):
     assert browser.lacking(loaded(name)[0].serving()) == []
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "minilm-l6", "emotion"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "minilm-l6", "emotion", "ppocr-v4-det", "ppocr-v4-rec"])
 def test_tflite_computes_the_same_by_its_own_operators(name, loaded, tmp_path):
     module, given, expected = loaded(name)
     save.tflite(module, tmp_path / "model.tflite")

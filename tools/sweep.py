@@ -320,8 +320,8 @@ def document(framework: str, family: str, rows: Sequence[Row], of: int) -> str:
         f"`make sweep FRAMEWORK={framework} FAMILY={family}` with {versions}: {len(agree)} of {len(done)} models that",
         f"torch exports agree with the publisher's own module within {BOUND:.0e}. Weights are seeded random numbers.",
         "An error is the largest difference over the largest magnitude; more is said below of a check that failed, and",
-        "what is left out was not tried, or has no free size. Detectors are traced by torch's older exporter, which keeps",
-        "the module tree in names of nodes alone: theirs are not whole.",
+        "what is left out was not tried, or has no free size. Detectors are traced by torch's older exporter, which",
+        "keeps the module tree in names of nodes alone: theirs are not whole.",
         *(
             []
             if len(rows) == of

@@ -286,9 +286,10 @@ class Writer(expressions.Writer):
     def _path(self, path: str) -> str:
         text, holder = "self", self.scope
         for part in path.split(".") if path else ():
-            if holder.is_open and part.isdigit():
+            is_held = holder.steps is None and holder.path != self.scope.path
+            if is_held and all(name.isdigit() for name in holder.children):
                 text += f"[{part}]"
-            elif holder.is_open and holder.path != self.scope.path:
+            elif is_held:
                 text += f"[{quoted(part)}]"
             elif holder.is_chain:
                 text += f".layers[{part}]"
@@ -338,6 +339,10 @@ class Forward(forward.Forward):
     def make_writer(self) -> Writer:
         """What writes the expressions."""
         return Writer(self.source, self.cls, self)
+
+    def test(self, flag: Var | str) -> str:
+        """A flag, or whether there is such a child."""
+        return f"{self.writer.access(flag)} is not None" if isinstance(flag, str) else self.var(flag)
 
     def is_mask(self, step: Step) -> bool:
         """Whether the step makes truth values."""

@@ -111,7 +111,7 @@ class KerasTree(scopes.GraphTree):
         if scope.is_layer:
             return self.tracer.layers[scope.path]
         terms = tuple(self.term_of(c) for c in scope.children.values())
-        if scope.is_chain or (scope.is_open and scope.children):
+        if scope.is_chain or (scope.steps is None and scope.children):  # what it holds is called from around it
             is_dict = not scope.is_chain and any(not name.isdigit() for name in scope.children)
             return Items(
                 "Sequential" if scope.is_chain else "dict" if is_dict else "list", tuple(scope.children), terms

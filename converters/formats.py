@@ -114,6 +114,7 @@ class Target:
     dtypes: tuple[str, ...] = ()
 
 
+MXNET_DTYPES = ("float32", "float16", "float64")
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
@@ -144,6 +145,12 @@ TARGETS: Mapping[str, Target] = {
         ),
         Target("stablehlo", "StableHLO: a program with its weights, as jax.export writes it", (".stablehlo",)),
         Target("tflite", "TFLite (LiteRT)", (".tflite",), dtypes=("float32", "float16", "int8-dynamic", "int8")),
+        Target(
+            "mxnet",
+            "MXNet and Gluon: NAME-symbol.json, and NAME-0000.params beside it",
+            (".json",),
+            dtypes=MXNET_DTYPES,
+        ),
     )
 }
 

@@ -296,6 +296,22 @@ def _stablehlo(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement |
     )
 
 
+def _mxnet(model: Model, path: Path, asked: Asked) -> tuple[str, Agreement | None]:
+    from zoo.converters.frameworks import framework
+    from zoo.converters.whole import specs_of
+
+    target = framework("mxnet")
+    writer, saving = target.module("writer"), target.module("save")
+    bound = canonical_of(model, "mxnet")
+    saving.save(writer.write(bound, dtype=asked.dtype), path)
+    if not asked.check:
+        return "not checked", None
+    given, rounded = _examples(model, bound, asked.dtype)
+    got = saving.run_saved(path, *specs_of(bound, dtype=asked.dtype), given)
+    said = "both files in MXNet, and ONNX Runtime"
+    return said, _accepted(_expected(source(model), rounded), got, model, bound, asked.dtype)
+
+
 def _samples(given: Samples, specs: list[TensorSpec]) -> Iterator[dict[str, Any]]:
     """What a model is fed in turn: of a file one sample, or as many as its batch has. Raises BadInput."""
     from zoo.converters.writers.onnx.runner import check
@@ -340,6 +356,7 @@ WRITERS = {
     "saved-model": _saved_model,
     "stablehlo": _stablehlo,
     "tflite": _tflite,
+    "mxnet": _mxnet,
 }
 
 

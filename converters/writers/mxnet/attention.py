@@ -57,7 +57,7 @@ def attention(
     if heads != kv_heads:
         k, v = (w.F.repeat(x, repeats=heads // kv_heads, axis=1) for x in (k, v))
     factor = math.sqrt(size**-0.5 if scale is None else scale)
-    scores = w.np.matmul(q * factor, w.F.transpose(k * factor, axes=(0, 1, 3, 2)))
+    scores = _product(w, q * factor, k * factor, heads, transpose_b=True)
     capped = w.F.tanh(scores / softcap) * softcap if softcap else scores
     masked, attends = capped, None
     allowed = _allowed(w, q, k, past, nonpad_kv_seqlen, is_causal, left_window_size, right_window_size)
@@ -69,7 +69,7 @@ def attention(
     weights = w.F.softmax(masked, axis=-1)
     if attends is not None:
         weights = w.F.broadcast_mul(weights, w.F.max(attends, axis=-1, keepdims=True))
-    y = w.np.matmul(weights, v)
+    y = _product(w, weights, v, heads)
     if is_flat:
         y = w.F.reshape(w.F.transpose(y, axes=(0, 2, 1, 3)), shape=(0, 0, -1))
     shown = (scores, capped, masked, weights)[qk_matmul_output_mode]
@@ -78,10 +78,16 @@ def attention(
     return y, all_k, all_v, shown
 
 
+def _product(w: Any, a: Value, b: Value, heads: int, *, transpose_b: bool = False) -> Value:
+    """The product of matrices in [batch, heads, ...], batch and heads as the one axis that batch_dot has."""
+    flat = (w.F.reshape(x, shape=(-3, 0, 0)) for x in (a, b))
+    return w.F.reshape(w.F.batch_dot(*flat, transpose_b=transpose_b), shape=(-4, -1, heads, 0, 0))
+
+
 def _left_out(w: Any, scores: Value, allowed: Value) -> Value:
     """Scores with FAR where a factor of 0 or 1 that broadcasts is 0."""
     kept = w.F.broadcast_mul(w.F.ones_like(scores), allowed)
-    return w.np.where(kept > 0, scores, w.F.zeros_like(scores) + FAR)
+    return w.F.where(kept > 0, scores, w.F.zeros_like(scores) + FAR)
 
 
 def _with_mask(w: Any, scores: Value, mask: Value, k: Value) -> tuple[Value, Value]:

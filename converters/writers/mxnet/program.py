@@ -13,7 +13,7 @@ from zoo.converters.graph import PARAMETER, all_nodes, data_inputs, is_parameter
 from zoo.converters.writers import driver
 from zoo.converters.writers.mxnet import lowers
 from zoo.converters.writers.mxnet.trace import Trace, Untraceable, is_known
-from zoo.converters.writers.mxnet.types import Array, to_mxnet
+from zoo.converters.writers.mxnet.types import Array, mxnet_dtype, to_mxnet
 from zoo.errors import HubError
 
 Value = Any
@@ -91,8 +91,16 @@ def traced(program: Program, variables: Mapping[str, Value]) -> tuple[list[Value
         raise Untraceable(f"its input {others[0]!r} is a sequence or an optional, which a symbol can't be fed")
     constants = Constants({*names, *variables})
     with mx.util.np_shape(True):
-        feeds = {name: mx.sym.var(name) for name in names}
+        feeds = {v.name or "": variable(v) for v in program.inputs}
         return program.walk(mx.sym, feeds, variables, constants), constants
+
+
+def variable(value: ir.Value) -> Value:
+    """The variable of an input or a tensor of the author's; its dtype is stated where it is not the usual one."""
+    name = value.name or ""
+    if value.dtype is None or value.dtype == ir.DataType.FLOAT:
+        return mx.sym.var(name)
+    return mx.sym.var(name, dtype=mxnet_dtype(value.dtype))
 
 
 def _output(trace: Trace, x: Value) -> Value:

@@ -28,6 +28,10 @@ REDUCES: dict[str, Callable[..., Value]] = {
 }
 
 
+# where what comes out is no scalar, which classic operators don't know
+CLASSIC = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceProd": "prod", "ReduceMax": "max", "ReduceMin": "min"}
+
+
 def _summed(w: Any, x: Value, **options: Any) -> Value:
     return w.np.sum(x, **options)
 
@@ -62,6 +66,9 @@ for _op, _f in REDUCES.items():
             return _of_nothing(w, w.node.op_type, chosen, bool(keepdims))
         if not rank:
             return w.reshape(_f(w, w.reshape(data, (1,)), axis=(0,), keepdims=True), ())
+        classic = CLASSIC.get(w.node.op_type)
+        if classic and w.computed_in(0) in FLOATS and (keepdims or len(chosen) < rank):
+            return getattr(w.F, classic)(data, axis=chosen, keepdims=bool(keepdims))
         return _f(w, data, axis=chosen, keepdims=bool(keepdims))
 
 

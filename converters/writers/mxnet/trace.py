@@ -10,6 +10,7 @@ In a symbol a size may be free (sizes.py). Sequences are lists, an optional that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -330,7 +331,14 @@ class Trace:
         if len(widths) == 1:  # MXNet takes the widths of a vector for those of two axes
             made = self.pad(self.F.expand_dims(x, axis=0), [(0, 0), *widths], value)
             return self.np.squeeze(made, axis=0)
+        if len(widths) in (4, 5) and not any((*widths[0], *widths[1])) and self._pads_classically(value):
+            flat = tuple(n for pair in widths for n in pair)
+            return self.F.pad(x, mode="constant", pad_width=flat, constant_value=value)
         return OPERATORS[self.F].pad(x, tuple(widths), mode="constant", constant_value=value)
+
+    def _pads_classically(self, value: float) -> bool:
+        """Whether Pad takes what the node at hand pads: the first of its inputs, in floats, by a number."""
+        return not math.isinf(value) and self.computed_in(0) in ("float32", "float64")
 
     def type_in(self, i: int) -> ir.DataType:
         """The ONNX dtype of the i-th input. Raises HubError where it is not known."""

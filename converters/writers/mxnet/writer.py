@@ -36,7 +36,7 @@ from zoo.converters.writers.mxnet import sampling as sampling_group  # noqa: F40
 from zoo.converters.writers.mxnet import sequence as sequence_group  # noqa: F401
 from zoo.converters.writers.mxnet import signal as signal_group  # noqa: F401
 from zoo.converters.writers.mxnet import tensor as tensor_group  # noqa: F401
-from zoo.converters.writers.mxnet.program import Program, arrays_of, traced
+from zoo.converters.writers.mxnet.program import Program, arrays_of, traced, variable
 from zoo.converters.writers.mxnet.types import to_mxnet
 from zoo.errors import UsageError
 
@@ -62,8 +62,7 @@ def write(model: ir.Model, *, dtype: str | None = None) -> MxnetModel:
     A batch norm's running statistics are auxiliary states, constants of the graph arguments that no trainer changes.
     """
     program = Program(model if dtype is None else cast(model, dtype))
-    names = [v.name or "" for v in program.read]
-    outputs, constants = traced(program, {name: mx.sym.var(name) for name in names})
+    outputs, constants = traced(program, {v.name or "": variable(v) for v in program.read})
     symbol = outputs[0] if len(outputs) == 1 else mx.sym.Group(outputs)
     states = set(symbol.list_auxiliary_states())
     arrays = arrays_of(program) | {name: to_mxnet(array) for name, array in constants.arrays.items()}

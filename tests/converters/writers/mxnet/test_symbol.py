@@ -11,6 +11,8 @@ import zoo
 from zoo.converters.frameworks import framework
 from zoo.errors import HubError, UsageError
 
+from .conftest import SHAPES
+
 writer = framework("mxnet").module("writer")
 import mxnet as mx  # noqa: E402 - its shims are set by the folder of the writer
 
@@ -120,3 +122,14 @@ def test_half_precision_is_computed_in_float32_where_mxnet_has_no_kernel(picture
 def test_an_unknown_device_is_refused(pictures):
     with pytest.raises(UsageError, match="unknown device 'tpu'"):
         zoo.load(pictures, framework="mxnet", device="tpu")
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_converted_files_are_opened_by_mxnet(pictures, x, expected, tmp_path, dtype):
+    done = zoo.convert(pictures, "mxnet", tmp_path / "net-symbol.json", dtype=dtype)
+    assert ["net-0000.params", "net-symbol.json"] == sorted(path.name for path in tmp_path.iterdir())
+    assert done.agreement is not None and done.agreement.agrees
+    symbol, arguments, states = mx.model.load_checkpoint(str(tmp_path / "net"), 0)
+    assert set(SHAPES) == {*arguments, *states}
+    assert {np.dtype(dtype or "float32")} == {np.dtype(array.dtype) for array in arguments.values()}
+    assert ["x"] == [name for name in symbol.list_inputs() if name not in {**arguments, **states}]

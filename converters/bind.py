@@ -101,7 +101,8 @@ def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[
     """The reverse of `bind`, for a model file that holds both: (its weightless graph, its tensors by name).
 
     A graph that has marked parameters has those. In any other a parameter is what training makes: an initializer of a
-    floating or 8-bit dtype with more than one element, or one of any dtype that is dequantised.
+    floating or 8-bit dtype with more than one element, or one of any dtype that is dequantised; the statistics of a
+    batch normalisation are buffers.
     Other integers, scalars and SETTINGS are the graph's own arithmetic and stay in it as constants.
     """
     weightless = model.clone()
@@ -117,7 +118,7 @@ def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[
         if any(use.idx in SETTINGS.get(use.node.op_type, ()) for use in value.uses()):
             continue
         tensors[name] = tensor
-        value.metadata_props.setdefault(PARAMETER, "parameter")
+        value.metadata_props.setdefault(PARAMETER, "buffer" if _is_statistic(value) else "parameter")
         value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
         value.const_value = None
         del weightless.graph.initializers[name]
@@ -138,6 +139,11 @@ def _hold_constants(model: ir.Model) -> None:
             if attribute.type == ir.AttributeType.TENSOR and isinstance(tensor := attribute.value, ir.ExternalTensor):
                 held = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
                 node.attributes[name] = ir.AttrTensor(name, held)
+
+
+def _is_statistic(value: ir.Value) -> bool:
+    """Whether it is the mean or variance that a batch normalisation keeps, and no gradient is of."""
+    return any(use.node.op_type == "BatchNormalization" and use.idx in (3, 4) for use in value.uses())
 
 
 def _is_weight(value: ir.Value, tensor: Tensor) -> bool:

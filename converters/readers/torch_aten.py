@@ -112,6 +112,20 @@ class Ref:
         self.version += 1
 
 
+class Untold(Ref):
+    """A result that an operator has and no node here computes: an error for whoever reads it."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        super().__init__(ir.Value())
+        self.what = what
+
+    def value(self) -> ir.Value:
+        """Raises Fault."""
+        raise Fault(f"{self.what} read, which no graph tells here", is_refusal=True)
+
+
 def lowers(*names: str, is_view: bool = False) -> Callable[[Emit], Emit]:
     """Register the decorated function as what aten's operators of these names are."""
 

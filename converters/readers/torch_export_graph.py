@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from zoo.converters.readers import torch_aten
 from zoo.converters.readers.scribe import Facts, Fault, Scribe, finish, with_facts
-from zoo.converters.readers.torch_aten import KINDS, Ref, Sym, call
+from zoo.converters.readers.torch_aten import KINDS, Ref, Sym, Untold, call
 from zoo.converters.readers.torch_control import branched
 from zoo.converters.tensors import Tensor
 
@@ -104,7 +104,7 @@ class Walk:
                 continue
             self.values[name] = value
             meta = stated.get(name)
-            if meta is not None and isinstance(value, Ref):
+            if meta is not None and isinstance(value, Ref) and not isinstance(value, Untold):
                 self.op.state(value.value(), [_size(n) for n in meta["sizes"]])
 
     def argument(self, arg: Mapping[str, Any]) -> Any:

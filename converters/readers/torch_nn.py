@@ -16,6 +16,7 @@ from zoo.converters.readers.torch_aten import (
     TABLE,
     Emit,
     Sym,
+    Untold,
     axis_of,
     entry,
     floating,
@@ -31,6 +32,7 @@ from zoo.converters.readers.torch_math import is_known
 from zoo.converters.readers.torch_shapes import FAR, places, reshaped, sliced
 
 MAX_KERNEL = 1 << 20
+STATISTICS = "the statistics of a normalisation are"
 
 
 def _batched(op: Scribe, x: ir.Value, rank: int) -> tuple[ir.Value, bool]:
@@ -163,8 +165,7 @@ def _adaptive(n: int, kind: str) -> Emit:
             length if isinstance(s, Sym) else s for s, length in zip(sizes * (n // len(sizes)), lengths, strict=True)
         ]
         made = _unbatched(op, adaptive(op, x, known, kind), was_missing)
-        # where the largest number was is not told: no model's outputs have been seen to hold it
-        return made if kind == "ReduceMean" else (made, made)
+        return made if kind == "ReduceMean" else (made, Untold("the places of the largest numbers are"))
 
     return emit
 
@@ -241,16 +242,16 @@ def batch_norm(op: Scribe, input: ir.Value, weight: ir.Value | None = None, bias
 @lowers("_native_batch_norm_legit_no_training")
 def batch_norm_no_training(op: Scribe, input: ir.Value, weight: Any, bias: Any, running_mean: Any, running_var: Any,  # noqa: A002
                            momentum: float, eps: float) -> Any:  # fmt: skip
-    """The same with statistics that nobody reads."""
+    """The same, and the batch's statistics, which there are none of."""
     made = batch_norm(op, input, weight, bias, running_mean, running_var, False, momentum, eps)
-    return made, running_mean, running_var
+    return made, Untold(STATISTICS), Untold(STATISTICS)
 
 
 @lowers("native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm", "_batch_norm_impl_index")
 def native_batch_norm(op: Scribe, input: ir.Value, *args: Any, **kwargs: Any) -> Any:  # noqa: A002
-    """The same, of which only the first is read."""
+    """The same with the statistics it took."""
     made = batch_norm(op, input, *args[:8], **kwargs)
-    return made, made, made
+    return made, Untold(STATISTICS), Untold(STATISTICS)
 
 
 @lowers("instance_norm")
@@ -278,9 +279,9 @@ def layer_norm(op: Scribe, input: ir.Value, normalized_shape: Any, weight: ir.Va
 
 @lowers("native_layer_norm")
 def native_layer_norm(op: Scribe, input: ir.Value, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:  # noqa: A002
-    """The same with statistics that nobody reads."""
+    """The same with the statistics it took."""
     made = layer_norm(op, input, normalized_shape, weight, bias, eps)
-    return made, made, made
+    return made, Untold(STATISTICS), Untold(STATISTICS)
 
 
 @lowers("group_norm")
@@ -297,9 +298,9 @@ def group_norm(op: Scribe, input: ir.Value, num_groups: int, weight: ir.Value | 
 @lowers("native_group_norm")
 def native_group_norm(op: Scribe, input: ir.Value, weight: Any, bias: Any, N: Any, C: Any, HxW: Any, group: int,  # noqa: A002, N803
                       eps: float) -> Any:  # fmt: skip
-    """The same with statistics that nobody reads."""
+    """The same with the statistics it took."""
     made = group_norm(op, input, group, weight, bias, eps)
-    return made, made, made
+    return made, Untold(STATISTICS), Untold(STATISTICS)
 
 
 @lowers("rms_norm", "_fused_rms_norm")

@@ -100,6 +100,15 @@ def test_detach_is_the_way_back(weightless):
     assert {"fc_weight", "fc_bias"} <= set(g.parameters(again.graph))
 
 
+def test_the_statistics_of_a_batch_norm_in_a_model_file_are_buffers(graph):
+    model = graph("""agraph (float[n, 2, 4] x) => (float[n, 2, 4] y)
+        <float[2] s = {1, 2}, float[2] b = {0, 1}, float[2] m = {3, 4}, float[2] v = {5, 6}> {
+        y = BatchNormalization (x, s, b, m, v) }""")
+    weightless, _ = detach(model)
+    kinds = {name: value.metadata_props[g.PARAMETER] for name, value in g.parameters(weightless.graph).items()}
+    assert {"s": "parameter", "b": "parameter", "m": "buffer", "v": "buffer"} == kinds
+
+
 def test_a_tie_that_the_file_spells_out_and_a_layers_counter_are_no_left_overs(graph):
     text = """agraph (float[n, 3] x, float[3] running_mean) => (float[n, 3] y) { y = Sub(x, running_mean) }"""
     model = graph(text)

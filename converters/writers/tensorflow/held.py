@@ -65,13 +65,8 @@ def _hold(value: ir.Value, graph: ir.Graph, absorbed: set[ir.Node]) -> tuple[ir.
         for use in list(seen.uses()):
             use.node.domain = KERNELS
     is_float = tensor.dtype.is_floating_point() and held(tensor.dtype) in FLOATS
-    is_trained = is_float and value.metadata_props[PARAMETER] == "parameter" and not _is_statistic(value)
+    is_trained = is_float and value.metadata_props[PARAMETER] == "parameter"
     return seen, Held(value.name or "", tensor.dtype, shape, tuple(views), tuple(tied_names(value)), is_trained)
-
-
-def _is_statistic(value: ir.Value) -> bool:
-    """Whether a tensor is the mean or variance that a batch normalisation keeps, which a model file doesn't say."""
-    return any(use.node.op_type == "BatchNormalization" and use.idx in (3, 4) for use in value.uses())
 
 
 def _only_view(value: ir.Value, graph: ir.Graph) -> tuple[ir.Node, View] | None:

@@ -170,6 +170,24 @@ def test_what_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
         torchscript.read(tmp_path / "x.pt")
 
 
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        (lambda x: torch.nn.functional.adaptive_max_pool2d(x, 3, return_indices=True), "places of the largest numbers"),
+        (lambda x: torch.native_layer_norm(x, [10], None, None, 1e-5), "statistics of a normalisation"),
+    ],
+)
+def test_a_result_that_no_node_gives_is_refused_where_it_is_read(function: Any, what: str, tmp_path: Path) -> None:
+    x = programs.seeded(programs.PICTURE)
+    for read, name in ((lambda x: function(x)[0], ""), (function, what)):
+        torch.jit.trace(programs.Of(read), x, check_trace=False).save(str(tmp_path / "x.pt"))
+        if name:
+            with pytest.raises(Refused, match=name):
+                torchscript.read(tmp_path / "x.pt")
+        else:
+            assert_same(computed(torchscript.read(tmp_path / "x.pt"), x), programs.flat(read(x)))
+
+
 def test_a_file_is_recognised_by_its_bytes(tmp_path: Path) -> None:
     torch.jit.script(programs.module("loops")).save(str(tmp_path / "a.bin"))
     torch.save(programs.module("loops").state_dict(), tmp_path / "b.pt2")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import onnx_ir as ir
 
+from zoo.converters.frameworks import FRAMEWORKS
 from zoo.converters.graph import all_graphs, all_nodes
 from zoo.errors import HubError, UnsupportedOps, ZooError
 
@@ -99,7 +100,8 @@ def unsupported(nodes: Iterable[ir.Node], graph: str, lowers: Lowerings) -> Unsu
     ]
     known = {op for _, op in lowers}
     near = sorted({m for op in by_op for m in difflib.get_close_matches(op, known, n=1, cutoff=0.9) if m != op})
-    hint = f"Nothing was written. `zoo formats --ops {lowers.framework}` lists what is supported."
+    hint = "Nothing was written."
+    hint += f" `zoo formats --ops {lowers.framework}` lists what is supported." if lowers.framework in FRAMEWORKS else ""
     hint += f" (Similar: {', '.join(near)}.)" if near else ""
     return UnsupportedOps(
         "\n".join([f"{total} nodes of {graph!r} have no lowering for {lowers.framework}:", *rows, ""]), hint=hint

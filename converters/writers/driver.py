@@ -101,7 +101,8 @@ def unsupported(nodes: Iterable[ir.Node], graph: str, lowers: Lowerings) -> Unsu
     known = {op for _, op in lowers}
     near = sorted({m for op in by_op for m in difflib.get_close_matches(op, known, n=1, cutoff=0.9) if m != op})
     hint = "Nothing was written."
-    hint += f" `zoo formats --ops {lowers.framework}` lists what is supported." if lowers.framework in FRAMEWORKS else ""
+    if lowers.framework in FRAMEWORKS:  # a format of source code has a table of its own
+        hint += f" `zoo formats --ops {lowers.framework}` lists what is supported."
     hint += f" (Similar: {', '.join(near)}.)" if near else ""
     return UnsupportedOps(
         "\n".join([f"{total} nodes of {graph!r} have no lowering for {lowers.framework}:", *rows, ""]), hint=hint

@@ -21,6 +21,7 @@ from zoo.converters.writers.mxnet import control_flow as control_flow_group  # n
 from zoo.converters.writers.mxnet import convolution as convolution_group  # noqa: F401
 from zoo.converters.writers.mxnet import generator as generator_group  # noqa: F401
 from zoo.converters.writers.mxnet import host as host_group  # noqa: F401
+from zoo.converters.writers.mxnet import image as image_group  # noqa: F401
 from zoo.converters.writers.mxnet import indexing as indexing_group  # noqa: F401
 from zoo.converters.writers.mxnet import linear as linear_group  # noqa: F401
 from zoo.converters.writers.mxnet import logical as logical_group  # noqa: F401

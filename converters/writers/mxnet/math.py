@@ -46,6 +46,8 @@ ARITHMETIC = {
     "Min": ("broadcast_minimum", "_minimum_scalar", "_minimum_scalar"),
     "Div": ("broadcast_div", "_div_scalar", "_rdiv_scalar"),  # of integers towards zero, as ONNX says
 }
+ELEMENTWISE = {"Add": "elemwise_add", "Sub": "elemwise_sub", "Mul": "elemwise_mul", "Div": "elemwise_div"}
+MOST_AXES = 6  # that these take; without broadcasting they are faster
 FLOATS = ("float32", "float64", "float16")
 EXACT = 2.0**53  # up to here MXNet's scalars, which are doubles, have every integer
 
@@ -67,6 +69,9 @@ def arithmetic(w: Any, op: str, A: Value, B: Value) -> Value:
             if not w.is_symbolic and len(other.shape) < len(x.shape):
                 continue
             return getattr(w.F._internal, function)(other, scalar=number)
+    sizes = w.dims(0)
+    if op in ELEMENTWISE and 0 < len(sizes) <= MOST_AXES and 0 not in sizes and sizes == w.dims(1):
+        return getattr(w.F, ELEMENTWISE[op])(A, B)
     return getattr(w.F, both)(A, B)
 
 

@@ -22,8 +22,8 @@ REDUCES: dict[str, Callable[..., Value]] = {
     "ReduceMin": lambda w, x, **o: w.np.min(x, **o),
     "ReduceSumSquare": lambda w, x, **o: _summed(w, w.F.square(x), **o),
     "ReduceL1": lambda w, x, **o: _summed(w, w.F.abs(x), **o),
-    "ReduceL2": lambda w, x, **o: _integral(w, lambda y, **p: w.F.sqrt(w.np.sum(w.F.square(y), **p)), x, **o),
-    "ReduceLogSum": lambda w, x, **o: _integral(w, lambda y, **p: w.F.log(w.np.sum(y, **p)), x, **o),
+    "ReduceL2": lambda w, x, **o: _integral(w, lambda y, **p: w.F.sqrt(_summed(w, w.F.square(y), **p)), x, **o),
+    "ReduceLogSum": lambda w, x, **o: _integral(w, lambda y, **p: w.F.log(_summed(w, y, **p)), x, **o),
     "ReduceLogSumExp": lambda w, x, **o: _integral(w, lambda y, **p: _log_sum_exp(w, y, **p), x, **o),
 }
 
@@ -32,8 +32,11 @@ REDUCES: dict[str, Callable[..., Value]] = {
 CLASSIC = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceProd": "prod", "ReduceMax": "max", "ReduceMin": "min"}
 
 
-def _summed(w: Any, x: Value, **options: Any) -> Value:
-    return w.np.sum(x, **options)
+def _summed(w: Any, x: Value, *, axis: tuple[int, ...], keepdims: bool) -> Value:
+    """A sum; by the classic operator where it can, since now and then mx.np's fails on what a product has made."""
+    is_scalar = not keepdims and len(axis) == w.rank(0)
+    is_classic = w.computed_in(0) in FLOATS and not is_scalar
+    return (w.F if is_classic else w.np).sum(x, axis=axis, keepdims=keepdims)
 
 
 def _integral(w: Any, f: Callable[..., Value], x: Value, **options: Any) -> Value:
@@ -46,7 +49,7 @@ def _log_sum_exp(w: Any, x: Value, *, axis: Any, keepdims: bool) -> Value:
     """Around the largest, so that exp does not overflow; where that is infinite, around 0."""
     top = w.np.max(x, axis=axis, keepdims=True)
     top = w.F.where(w.F.abs(top) == float("inf"), w.F.zeros_like(top), top)
-    total = w.F.log(w.np.sum(w.F.exp(w.F.broadcast_sub(x, top)), axis=axis, keepdims=True)) + top
+    total = w.F.log(_summed(w, w.F.exp(w.F.broadcast_sub(x, top)), axis=axis, keepdims=True)) + top
     return total if keepdims else w.np.squeeze(total, axis=axis)
 
 
@@ -66,6 +69,8 @@ for _op, _f in REDUCES.items():
             return _of_nothing(w, w.node.op_type, chosen, bool(keepdims))
         if not rank:
             return w.reshape(_f(w, w.reshape(data, (1,)), axis=(0,), keepdims=True), ())
+        if w.node.op_type == "ReduceMean" and (rank, chosen, keepdims) == (4, (2, 3), 1) and w.computed_in(0) in FLOATS:
+            return w.F.Pooling(data, kernel=(1, 1), global_pool=True, pool_type="avg")
         classic = CLASSIC.get(w.node.op_type)
         if classic and w.computed_in(0) in FLOATS and (keepdims or len(chosen) < rank):
             return getattr(w.F, classic)(data, axis=chosen, keepdims=bool(keepdims))

@@ -65,7 +65,7 @@ for _op, _f in REDUCES.items():
             # over no axes: each element is reduced by itself
             return w.np.squeeze(_f(w, w.F.expand_dims(data, axis=rank), axis=(rank,), keepdims=True), axis=rank)
         chosen = tuple(sorted(axis % rank for axis in along)) or tuple(range(rank))
-        if any(w.dims(0)[axis] == 0 for axis in chosen):
+        if 0 in w.dims(0):  # MXNet's kernels fail there, and say so when the next ones are run
             return _of_nothing(w, w.node.op_type, chosen, bool(keepdims))
         if not rank:
             return w.reshape(_f(w, w.reshape(data, (1,)), axis=(0,), keepdims=True), ())

@@ -92,6 +92,13 @@ def test_what_a_symbol_cannot_hold_is_refused_by_node_and_still_runs(agrees):
         zoo.load(parsed(FILTERED), framework="mxnet")
 
 
+def test_a_sum_beside_an_empty_axis_leaves_no_error_for_what_runs_next(agrees):
+    graph = """agraph (float[2, 0, 4] x) => (float[2, 0, 1] y) { axes = Constant <value_ints = [2]> ()
+      y = ReduceSum (x, axes) }"""
+    agrees(graph, {"x": np.zeros((2, 0, 4), np.float32)})
+    mx.nd.waitall()
+
+
 @pytest.mark.parametrize(("kind", "states", "options"), [
     ("LSTM", 2, ""), ("GRU", 1, ", linear_before_reset = 1"), ("LSTM", 2, ', direction = "bidirectional"'),
 ])  # fmt: skip

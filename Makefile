@@ -79,6 +79,9 @@ bench: $(BASE) $(TEST) ## ratios measured side by side: starting, loading weight
 	.venv/bin/python benchmarks/startup.py
 	.venv-test/bin/python benchmarks/load_weights.py
 	.venv-test/bin/python -W ignore benchmarks/against_publisher.py --plot docs/images/against-publisher.png
+	.venv-test/bin/python -W ignore benchmarks/against_keras.py
+	.venv-test/bin/python -W ignore benchmarks/against_jax.py
+	.venv-test/bin/python -W ignore benchmarks/nativity.py
 
 bench-gpu: $(TEST) ## converted modules against their publisher's on a GPU
 	.venv-test/bin/python -W ignore benchmarks/against_publisher.py --device cuda

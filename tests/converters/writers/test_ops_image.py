@@ -93,7 +93,9 @@ def test_resize_takes_any_rank_and_any_axes(agrees, mode, shape, scales):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.float16, np.float64])
 def test_resize_of_integers_rounds_and_stays_in_range(agrees, mode, dtype):
     x = RNG.integers(0, 127, (1, 2, 4, 4)).astype(dtype)
-    agrees("Resize", {"mode": mode}, [x, None, [np.float32([1, 1, 2, 1.5])]])
+    # on numpy 2 onnx's reference divides by the scale in its float32, which is exact for a power of two alone
+    scale = 0.5 if dtype is np.float64 else 1.5
+    agrees("Resize", {"mode": mode}, [x, None, [np.float32([1, 1, 2, scale])]])
 
 
 @FREE

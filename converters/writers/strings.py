@@ -81,8 +81,17 @@ def of_numbers(x: Array) -> Array:
     """Numbers as text: the shortest decimal that is the same number; NaN, INF and -INF for those."""
     if x.dtype.kind == "V" or x.dtype == np.float16:  # half precision and narrower, as float32 shows them
         x = x.astype(np.float32)
-    words = [str(number) for number in x.reshape(-1)]
+    words = [_written(number) if x.dtype.kind == "f" else str(number) for number in x.reshape(-1)]
     return strings([SPELLED.get(word, word) for word in words], x.shape)
+
+
+def _written(number: Any) -> str:
+    """As numpy 1 and Python write it: numpy 2 shows a power of ten of float32 from a million on."""
+    if not np.isfinite(number):
+        return str(number)
+    if number == 0 or 1e-4 <= abs(float(number)) < 1e16:
+        return np.format_float_positional(number, trim="0")
+    return np.format_float_scientific(number, trim="-")
 
 
 def to_numbers(x: Array, dtype: np.dtype[Any]) -> Array:

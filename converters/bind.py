@@ -118,7 +118,7 @@ def detach(model: ir.Model, names: Container[str] = ()) -> tuple[ir.Model, dict[
         if any(use.idx in SETTINGS.get(use.node.op_type, ()) for use in value.uses()):
             continue
         tensors[name] = tensor
-        value.metadata_props.setdefault(PARAMETER, "buffer" if _is_statistic(value) else "parameter")
+        value.metadata_props.setdefault(PARAMETER, "buffer" if is_statistic(value) else "parameter")
         value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
         value.const_value = None
         del weightless.graph.initializers[name]
@@ -141,7 +141,7 @@ def _hold_constants(model: ir.Model) -> None:
                 node.attributes[name] = ir.AttrTensor(name, held)
 
 
-def _is_statistic(value: ir.Value) -> bool:
+def is_statistic(value: ir.Value) -> bool:
     """Whether it is the mean or variance that a batch normalisation keeps, and no gradient is of."""
     return any(use.node.op_type == "BatchNormalization" and use.idx in (3, 4) for use in value.uses())
 

@@ -52,8 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Whether no test of the group is in a file or a framework's folder: so that nobody imports it."""
-    if not GROUP or collection_path.name in OTHERS:
-        return True if GROUP else None
+    if not GROUP:
+        return None
+    if collection_path.name in OTHERS:
+        return True
     if collection_path.suffix != ".py" or collection_path.name == "conftest.py":
         return None
     text, folder = collection_path.read_text(), {collection_path.parent.name}
@@ -66,9 +68,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the tests of other groups to their runs."""
     if GROUP:
-        others = [item for item in items if not _is_mine(_names(item))]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if _is_mine(_names(item))]
+        sides: dict[bool, list[pytest.Item]] = {True: [], False: []}
+        for item in items:
+            sides[_is_mine(_names(item))].append(item)
+        config.hook.pytest_deselected(items=sides[False])
+        items[:] = sides[True]
 
 
 def _names(item: pytest.Item) -> set[str]:

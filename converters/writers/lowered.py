@@ -19,17 +19,15 @@ LISTED = Path(__file__).with_name("lowered.json")
 
 def listed_names(framework: str) -> list[str]:
     """The operators of a framework's table; `domain::operator` of other domains than ONNX's."""
-    names: list[str] = json.loads(LISTED.read_text())[framework]["operators"]
-    return names
+    return _held(framework)["operators"]
 
 
 def table(framework: str) -> Lowerings:
     """A table that says what the framework's own does of every node; its lowerings are not there to be called."""
-    listed = json.loads(LISTED.read_text())[framework]
-    made = Lowerings(framework)
-    made.update(dict.fromkeys(map(_key, listed["operators"]), _absent))
+    held, made = _held(framework), Lowerings(framework)
+    made.update(dict.fromkeys(map(_key, held["operators"]), _absent))
     if made.of_strings is not None:
-        made.of_strings.update(dict.fromkeys(map(_key, listed["of strings"]), _absent))
+        made.of_strings.update(dict.fromkeys(map(_key, held["of strings"]), _absent))
     return made
 
 
@@ -40,6 +38,11 @@ def listed(lowers: Lowerings) -> dict[str, list[str]]:
         tables.append(parent)
     of_strings: Iterable[Mapping[Any, Any]] = (t.of_strings or {} for t in tables)
     return {"operators": _names(tables), "of strings": _names(of_strings)}
+
+
+def _held(framework: str) -> dict[str, list[str]]:
+    held: dict[str, list[str]] = json.loads(LISTED.read_text())[framework]
+    return held
 
 
 def _names(tables: Iterable[Mapping[Any, Any]]) -> list[str]:

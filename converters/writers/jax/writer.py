@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from zoo.converters.bind import bind, detach
+from zoo.converters.bind import bind, detach, is_statistic
 from zoo.converters.dtypes import main_dtype
 from zoo.converters.graph import PARAMETER, all_nodes, data_inputs, is_parameter, parameters, tied_names
 from zoo.converters.layout import Choice
@@ -57,7 +57,6 @@ from zoo.errors import BadInput, HubError, UsageError
 
 Value = Any
 Tensor = ir.TensorProtocol
-STATISTICS = (3, 4)  # the inputs of a BatchNormalization that are running ones
 Casts = Mapping[np.dtype[Any], np.dtype[Any]]
 
 
@@ -253,11 +252,8 @@ def _absent(value: ir.Value) -> Tensor:
 
 
 def kind(value: ir.Value) -> str:
-    """What one of the author's tensors is: a parameter, a batch norm's statistic, or a buffer; only the first learns.
-
-    In a model file nothing says what is trained: there a statistic is what a batch norm takes for one.
-    """
-    if any(use.node.op_type == "BatchNormalization" and use.idx in STATISTICS for use in value.uses()):
+    """What one of the author's tensors is: a parameter, a batch norm's statistic, or a buffer; the first alone learns."""
+    if is_statistic(value):
         return "statistic"
     return value.metadata_props.get(PARAMETER, "parameter")
 

@@ -252,7 +252,7 @@ def _absent(value: ir.Value) -> Tensor:
 
 
 def kind(value: ir.Value) -> str:
-    """What one of the author's tensors is: a parameter, a batch norm's statistic, or a buffer; the first alone learns."""
+    """What an author's tensor is: a parameter, a batch norm's statistic, or a buffer; only the first learns."""
     if is_statistic(value):
         return "statistic"
     return value.metadata_props.get(PARAMETER, "parameter")
